@@ -82,6 +82,7 @@ fn look_at(shared: &RelayShared, session: &Arc<Session>) {
     if shared.access.device(&session.key) == Some(session.device) {
         shared.tell_aliases(session);
         session.tell_policies(shared.access.as_ref());
+        shared.tell_release(session);
     } else {
         tracing::info!(device = %session.device, "the device is no longer registered; closing its session");
         session.refuse(Refusal::Unknown);

@@ -31,6 +31,8 @@ use super::naming::Naming;
 
 /// The number of no release.
 const NO_RELEASE: u64 = 0;
+/// An agent may remember what it was told in a session before, so it is told of no release as well.
+const NEVER_TOLD: u64 = u64::MAX;
 
 /// One agent's connection.
 pub(crate) struct Session {
@@ -140,7 +142,7 @@ impl Session {
             knows_busy_ports: has_feature(&hello.features, BUSY_PORT),
             policies_told: PoliciesTold::to(&hello.features),
             knows_releases: has_feature(&hello.features, RELEASE),
-            told_release: AtomicU64::new(NO_RELEASE),
+            told_release: AtomicU64::new(NEVER_TOLD),
             mux,
             shard: at.shard,
             pool: StreamPool::default(),

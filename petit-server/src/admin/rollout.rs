@@ -7,7 +7,8 @@ use petit_host::control::ApiProblem;
 
 use super::{Admin, Running};
 use crate::api::{
-    BAD_CLIENTS_SHOWN, BadClient, HaltRollout, RolloutStatus, RolloutView, RolloutWait, StartRollout,
+    BAD_CLIENTS_SHOWN, BadClient, HaltRollout, RingView, RolloutStatus, RolloutView, RolloutWait,
+    StartRollout,
 };
 use crate::registry::{Actor, RolloutStep, StoredReport};
 use crate::rollouts::{RolloutStanding, Standing};
@@ -24,7 +25,7 @@ impl Admin {
         let running = self.running()?;
         // What somebody has put there a moment ago counts.
         let _ = running.server.releases.look().await;
-        Ok(self.rollout_status(running))
+        self.rollout_status(running).await
     }
 
     pub(super) async fn start_rollout(&self, asked: StartRollout, actor: Actor) -> Answered<RolloutStatus> {
@@ -43,7 +44,7 @@ impl Admin {
         let rollouts = &running.server.rollouts;
         let started = rollouts.start(&release, (asked.rings, soak), actor).await;
         started.map_err(self.problem())?;
-        Ok(self.rollout_status(running))
+        self.rollout_status(running).await
     }
 
     pub(super) async fn halt_rollout(&self, asked: HaltRollout, actor: Actor) -> Answered<RolloutStatus> {
@@ -58,20 +59,19 @@ impl Admin {
     pub(super) async fn step_rollout(&self, step: RolloutStep, actor: Actor) -> Answered<RolloutStatus> {
         let running = self.running()?;
         running.server.rollouts.step(step, actor).await.map_err(self.problem())?;
-        Ok(self.rollout_status(running))
+        self.rollout_status(running).await
     }
 
-    fn rollout_status(&self, running: &Running) -> RolloutStatus {
+    async fn rollout_status(&self, running: &Running) -> Answered<RolloutStatus> {
         let online: HashSet<_> = running.server.relay.connected().into_iter().collect();
-        let Standing { handed_out, rollout } = running.server.rollouts.standing(&online);
-        RolloutStatus {
-            release: handed_out.map(Into::into),
-            rollout: rollout.map(|it| self.rollout_view(it)),
-        }
+        let standing = running.server.rollouts.standing(&online).await;
+        let Standing { handed_out, rollout } = standing.map_err(self.problem())?;
+        let rollout = rollout.map(|it| self.rollout_view(it));
+        Ok(RolloutStatus { release: handed_out.map(Into::into), rollout })
     }
 
     fn rollout_view(&self, standing: RolloutStanding) -> RolloutView {
-        let RolloutStanding { rollout, is_of_this_release, tally, verdict, mut bad } = standing;
+        let RolloutStanding { rollout, is_of_this_release, tally, rings, verdict, mut bad } = standing;
         bad.sort_by_key(|report| report.at);
         let bad = bad.into_iter().take(BAD_CLIENTS_SHOWN).map(
             |StoredReport { device, version, state, at, .. }| {
@@ -79,7 +79,8 @@ impl Admin {
                 BadClient { at, client: device, name, state, version }
             },
         );
-        let rings = (0..rollout.rings.len()).filter_map(|number| rollout.rings.get(number).cloned());
+        let ring = |(number, clients)| Some(RingView { clients, ring: rollout.rings.get(number)?.clone() });
+        let rings = rings.into_iter().enumerate().filter_map(ring).collect();
         RolloutView {
             bad: bad.collect(),
             counts: tally.into(),
@@ -87,7 +88,7 @@ impl Admin {
             is_of_this_release,
             open: rollout.open,
             opened: rollout.opened,
-            rings: rings.collect(),
+            rings,
             soak_seconds: rollout.soak.as_secs(),
             started: rollout.started,
             waits_for: verdict.filter(|_| is_of_this_release).and_then(|verdict| RolloutWait::of(&verdict)),

@@ -55,7 +55,7 @@ pub use self::process::{
 pub use self::refusals::{PolicyActivity, PolicyCounts, PortChanges, RefusalCounts, ShutPort};
 pub use self::request::AdminRequest;
 pub use self::rollout::{
-    BAD_CLIENTS_SHOWN, BadClient, GetRollout, HaltRollout, HandedOutView, ResumeRollout, RollBack,
+    BAD_CLIENTS_SHOWN, BadClient, GetRollout, HaltRollout, HandedOutView, ResumeRollout, RingView, RollBack,
     RolloutCounts, RolloutStatus, RolloutView, RolloutWait, StartRollout, WidenRollout,
 };
 pub use self::status::{

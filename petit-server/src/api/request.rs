@@ -5,7 +5,11 @@ use petit_host::control::{ApiProblem, Request};
 use super::visitors::{key_name, policy_name};
 
 use super::{
-    AddAlias, CreateKey, ExplainUrl, GetReadiness, GetRollout, GetSettings, GetStatus, GetVersion, HaltRollout, LabelClient, ListAliases, ListChanges, ListClients, ListInvites, ListKeys, ListPolicies, MakeBackup, MakeInvite, MovePolicyToFile, Ping, ReloadConfig, RemoveAlias, RemovePolicy, RenewCertificates, RestartServer, ResumeRollout, RevokeClient, RevokeKey, RollBack, SetLogLevel, SetPolicy, ShowClient, ShowPolicy, StartRollout, StopServer, TestPolicy, WidenRollout, WithdrawInvite,
+    AddAlias, CreateKey, ExplainUrl, GetReadiness, GetRollout, GetSettings, GetStatus, GetVersion,
+    HaltRollout, LabelClient, ListAliases, ListChanges, ListClients, ListInvites, ListKeys, ListPolicies,
+    MakeBackup, MakeInvite, MovePolicyToFile, Ping, ReloadConfig, RemoveAlias, RemovePolicy,
+    RenewCertificates, RestartServer, ResumeRollout, RevokeClient, RevokeKey, RollBack, SetLogLevel,
+    SetPolicy, ShowClient, ShowPolicy, StartRollout, StopServer, TestPolicy, WidenRollout, WithdrawInvite,
 };
 
 /// A request to a server: one variant for each.

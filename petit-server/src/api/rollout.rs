@@ -138,7 +138,7 @@ pub struct RolloutView {
     pub open: usize,
     /// When the last of them was opened.
     pub opened: Timestamp,
-    pub rings: Vec<Ring>,
+    pub rings: Vec<RingView>,
     pub soak_seconds: u64,
     pub started: Timestamp,
     pub state: RolloutState,
@@ -146,10 +146,19 @@ pub struct RolloutView {
     pub waits_for: Option<RolloutWait>,
 }
 
+/// A ring, and how many clients it is of which no ring before is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingView {
+    pub clients: usize,
+    pub ring: Ring,
+}
+
 /// How many clients of the open rings are how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutCounts {
     pub clients: usize,
+    /// It has gone wrong with them before it was resumed.
+    pub excused: usize,
     pub failed: usize,
     pub on_trial: usize,
     pub put_back: usize,
@@ -162,8 +171,8 @@ pub struct RolloutCounts {
 
 impl From<Tally> for RolloutCounts {
     fn from(tally: Tally) -> Self {
-        let Tally { clients, works, on_trial, waiting, put_back, failed, stuck, .. } = tally;
-        Self { clients, failed, on_trial, put_back, stuck, waiting, works }
+        let Tally { clients, works, on_trial, waiting, put_back, failed, stuck, excused, .. } = tally;
+        Self { clients, excused, failed, on_trial, put_back, stuck, waiting, works }
     }
 }
 
@@ -178,8 +187,10 @@ pub enum RolloutWait {
     Trials {
         clients: usize,
     },
-    /// Nobody of the ring that was opened last has it yet.
-    FirstClient,
+    /// Too few of the ring that was opened last have it yet.
+    Clients {
+        more: usize,
+    },
 }
 
 impl RolloutWait {
@@ -187,7 +198,7 @@ impl RolloutWait {
         match *verdict {
             Verdict::Stay(Stay::Soaking { left }) => Some(Self::Time { left_seconds: left.as_secs() }),
             Verdict::Stay(Stay::OnTrial { clients }) => Some(Self::Trials { clients }),
-            Verdict::Stay(Stay::NobodyYet) => Some(Self::FirstClient),
+            Verdict::Stay(Stay::TooFew { more }) => Some(Self::Clients { more }),
             Verdict::OpenNext | Verdict::Finish | Verdict::Halt(_) => None,
         }
     }

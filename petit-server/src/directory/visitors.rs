@@ -55,6 +55,7 @@ impl Lookup {
     pub(super) fn set_tags(&mut self, device: &DeviceId, tags: BTreeSet<Tag>, concerned: &mut Change) {
         let Some(registered) = self.devices.get_mut(device) else { return };
         registered.tags = tags;
+        concerned.devices.push(*device); // another release may be for it
         let services: Vec<RegisteredId> = registered.services.values().copied().collect();
         services.iter().for_each(|id| self.assign(id, concerned));
     }

@@ -317,11 +317,16 @@ pub enum Conflict {
     RevokedAlready(VisitorKeyName),
     /// That release is being rolled out already, or was.
     #[error(
-        "this release is being rolled out already, or was; see how far with: petit-server rollout status"
+        "this release is being rolled out already, is halted or done; see how far with: petit-server rollout status; where it is halted: petit-server rollout resume"
     )]
     RolloutThere,
     #[error("there is no roll-out; begin one with: petit-server rollout start")]
     NoRollout,
+    /// It would hand out what is not there.
+    #[error(
+        "the roll-out that was started last is of another release than the one that is there; begin one of this with: petit-server rollout start"
+    )]
+    RolloutOfAnother,
     /// It stands where that cannot be done to it.
     #[error("the roll-out cannot do that: {0}")]
     RolloutStands(&'static str),

@@ -71,7 +71,7 @@ fn share(release: &str, device: &DeviceId) -> u8 {
     u8::try_from(number % 100).unwrap_or_default()
 }
 
-/// As Petit has them: whoever tries things first, a few, a quarter, all.
+/// A few, a quarter, all.
 impl Default for Rings {
     fn default() -> Self {
         Self([5, 25, 100].map(Ring::Share).into())

@@ -74,10 +74,10 @@ pub struct StoredReport {
 }
 
 impl StoredReport {
-    /// True when another one says the same of the same client, whenever.
+    /// True when another one says the same of the same client, whenever, and of a release that was signed anew.
     pub fn says_as(&self, other: &Self) -> bool {
-        let Self { device, counter, version, state, at: _ } = self;
-        (device, counter, version, state) == (&other.device, &other.counter, &other.version, &other.state)
+        let Self { device, counter: _, version, state, at: _ } = self;
+        (device, version, state) == (&other.device, &other.version, &other.state)
     }
 }
 

@@ -7,9 +7,15 @@ use petit_engine::proto::control::UpdateState;
 
 use crate::registry::{Rollout, Timestamp};
 
-/// A trial that has come to nothing for so long has gone wrong: it is over after two minutes in which a client is
-/// connected.
+/// A trial of a client that is there and that has come to nothing for so long has gone wrong: it is over after two minutes
+/// in which the client is connected.
 pub const TRIAL_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// As [`TRIAL_LIMIT`], of a client that is away: after half an hour it goes back by itself and says so, and a laptop may be
+/// shut in the middle of it.
+pub const AWAY_LIMIT: Duration = Duration::from_secs(60 * 60);
+/// So many in a hundred of those of a ring that are there and need nobody's consent are to have it before the next one is
+/// opened; one at least.
+const PROOF_PERCENT: usize = 10;
 
 /// Of those that have tried a release, so many in a hundred may have come back from it. Of fewer than fifty that is nobody.
 const BAD_PERCENT: usize = 2;
@@ -32,10 +38,49 @@ pub struct Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     Online,
-    /// It has been there since the last ring was opened, and is not any more.
+    /// It has been there since the roll-out was started or resumed, and is not any more.
     Gone,
-    /// It has not been there since then.
+    /// It has not.
     Unseen,
+}
+
+/// What a client's word counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    Works,
+    OnTrial,
+    Waiting,
+    PutBack,
+    Failed,
+    /// It has tried it for longer than that takes.
+    Stuck,
+    /// It has gone wrong, and whoever has started or resumed the roll-out could see that.
+    Excused,
+}
+
+impl Word {
+    /// True where it has gone wrong. Who could not fetch it goes on as before, and is no reason to halt.
+    pub fn is_bad(self) -> bool {
+        matches!(self, Self::PutBack | Self::Stuck)
+    }
+}
+
+/// What a client's word counts for; nothing where it has said nothing.
+pub fn word(client: &Client, rollout: &Rollout, now: Timestamp) -> Option<Word> {
+    let (state, said) = client.said?;
+    let begun = rollout.resumed.unwrap_or(rollout.started).max(rollout.started);
+    Some(match state {
+        UpdateState::Works => Word::Works,
+        UpdateState::Waiting => Word::Waiting,
+        UpdateState::PutBack | UpdateState::Failed if said < begun => Word::Excused,
+        UpdateState::PutBack => Word::PutBack,
+        UpdateState::Failed => Word::Failed,
+        UpdateState::OnTrial => {
+            let limit = if client.presence == Presence::Online { TRIAL_LIMIT } else { AWAY_LIMIT };
+            if now.since(said.max(begun)) >= limit { Word::Stuck } else { Word::OnTrial }
+        }
+        UpdateState::Other => return None,
+    })
 }
 
 /// What clients have come to.
@@ -52,13 +97,23 @@ pub struct Tally {
     pub failed: usize,
     /// They have tried it for longer than that takes.
     pub stuck: usize,
+    /// Seen by whoever has resumed it.
+    pub excused: usize,
     /// In the ring that was opened last.
-    pub newest: usize,
-    /// Of these, where it works.
-    pub newest_works: usize,
+    newest: Newest,
     /// With and without the new version: there at some time, and of them away now.
     updated: Shares,
     others: Shares,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Newest {
+    clients: usize,
+    works: usize,
+    /// Those that are there and wait for nobody.
+    could: usize,
+    /// When the first has said that it works.
+    proved: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,33 +139,26 @@ impl Tally {
     /// Of all clients that are registered.
     pub fn of(clients: impl IntoIterator<Item = Client>, rollout: &Rollout, now: Timestamp) -> Self {
         let mut tally = Self::default();
-        for Client { ring, said, presence } in clients {
-            let is_updated = matches!(said, Some((UpdateState::Works, _)));
-            if is_updated {
-                tally.updated.count(presence);
-            } else {
-                tally.others.count(presence);
-            }
-            if ring >= rollout.open {
+        for client in clients {
+            let word = word(&client, rollout, now);
+            let shares = if word == Some(Word::Works) { &mut tally.updated } else { &mut tally.others };
+            shares.count(client.presence);
+            if client.ring >= rollout.open {
                 continue;
             }
             tally.clients += 1;
-            let is_newest = ring + 1 == rollout.open;
-            tally.newest += usize::from(is_newest);
-            match said {
-                Some((UpdateState::Works, _)) => {
-                    tally.works += 1;
-                    tally.newest_works += usize::from(is_newest);
-                }
-                // Seen by whoever has resumed it.
-                Some((UpdateState::PutBack | UpdateState::Failed | UpdateState::OnTrial, since))
-                    if rollout.resumed.is_some_and(|resumed| since < resumed) => {}
-                Some((UpdateState::PutBack, _)) => tally.put_back += 1,
-                Some((UpdateState::Failed, _)) => tally.failed += 1,
-                Some((UpdateState::OnTrial, since)) if now.since(since) >= TRIAL_LIMIT => tally.stuck += 1,
-                Some((UpdateState::OnTrial, _)) => tally.on_trial += 1,
-                Some((UpdateState::Waiting, _)) => tally.waiting += 1,
-                Some((UpdateState::Other, _)) | None => {}
+            match word {
+                Some(Word::Works) => tally.works += 1,
+                Some(Word::OnTrial) => tally.on_trial += 1,
+                Some(Word::Waiting) => tally.waiting += 1,
+                Some(Word::PutBack) => tally.put_back += 1,
+                Some(Word::Failed) => tally.failed += 1,
+                Some(Word::Stuck) => tally.stuck += 1,
+                Some(Word::Excused) => tally.excused += 1,
+                None => {}
+            }
+            if client.ring + 1 == rollout.open {
+                tally.newest.count(&client, word);
             }
         }
         tally
@@ -118,7 +166,19 @@ impl Tally {
 
     /// Those with whom it has gone wrong.
     pub fn bad(&self) -> usize {
-        self.put_back + self.failed + self.stuck
+        self.put_back + self.stuck
+    }
+}
+
+impl Newest {
+    fn count(&mut self, client: &Client, word: Option<Word>) {
+        self.clients += 1;
+        let waits = matches!(word, Some(Word::Waiting | Word::Excused));
+        self.could += usize::from(client.presence == Presence::Online && !waits);
+        if let (Some(Word::Works), Some((_, said))) = (word, client.said) {
+            self.works += 1;
+            self.proved = Some(self.proved.map_or(said, |proved| proved.min(said)));
+        }
     }
 }
 
@@ -141,8 +201,10 @@ pub enum Stay {
     OnTrial {
         clients: usize,
     },
-    /// Nobody in the ring that was opened last has it yet.
-    NobodyYet,
+    /// So many more of the ring that was opened last are to have it.
+    TooFew {
+        more: usize,
+    },
 }
 
 /// Why it is halted.
@@ -181,18 +243,25 @@ pub fn judge(rollout: &Rollout, tally: &Tally, now: Timestamp) -> Verdict {
         let (gone, updated) = (updated.gone, updated.seen);
         return Verdict::Halt(Halt::Away { gone, updated, others_gone: others.gone, others: others.seen });
     }
-    let soaked = now.since(rollout.opened);
+    let goes_on = if rollout.open < rollout.rings.len() { Verdict::OpenNext } else { Verdict::Finish };
+    let Newest { clients, works, could, proved } = tally.newest;
+    // There is nobody to wait for.
+    if clients == 0 {
+        return goes_on;
+    }
+    let needed = (could * PROOF_PERCENT).div_ceil(100).max(1);
+    if works < needed {
+        return Verdict::Stay(Stay::TooFew { more: needed - works });
+    }
+    // From when somebody had it: a ring may have waited for its hours.
+    let soaked = now.since(proved.map_or(rollout.opened, |proved| proved.max(rollout.opened)));
     if soaked < rollout.soak {
         return Verdict::Stay(Stay::Soaking { left: rollout.soak.saturating_sub(soaked) });
     }
     if tally.on_trial > 0 {
         return Verdict::Stay(Stay::OnTrial { clients: tally.on_trial });
     }
-    let has_proof = if tally.newest > 0 { tally.newest_works > 0 } else { tally.works > 0 };
-    if !has_proof {
-        return Verdict::Stay(Stay::NobodyYet);
-    }
-    if rollout.open < rollout.rings.len() { Verdict::OpenNext } else { Verdict::Finish }
+    goes_on
 }
 
 #[cfg(test)]
@@ -232,56 +301,87 @@ mod tests {
     #[test]
     fn one_bad_client_halts_a_small_ring_and_more_than_two_in_a_hundred_a_large_one() {
         let works = |count| said(count, 0, UpdateState::Works);
-        for state in [UpdateState::PutBack, UpdateState::Failed] {
-            let bad = |count| said(count, 0, state);
-            let halted = |bad, tried| Verdict::Halt(Halt::Bad { bad, tried });
-            assert_eq!(verdict(1, Duration::ZERO, &[bad(1)]), halted(1, 1));
-            assert_eq!(verdict(1, Duration::ZERO, &[works(48), bad(1)]), halted(1, 49));
-            assert_eq!(verdict(1, SOAK, &[works(49), bad(1)]), Verdict::OpenNext);
-            assert_eq!(verdict(1, SOAK, &[works(147), bad(3)]), Verdict::OpenNext);
-            assert_eq!(verdict(1, SOAK, &[works(145), bad(3)]), halted(3, 148));
-        }
+        let bad = |count| said(count, 0, UpdateState::PutBack);
+        let halted = |bad, tried| Verdict::Halt(Halt::Bad { bad, tried });
+        assert_eq!(verdict(1, Duration::ZERO, &[bad(1)]), halted(1, 1));
+        assert_eq!(verdict(1, Duration::ZERO, &[works(48), bad(1)]), halted(1, 49));
+        assert_eq!(verdict(1, SOAK, &[works(49), bad(1)]), Verdict::OpenNext);
+        assert_eq!(verdict(1, SOAK, &[works(147), bad(3)]), Verdict::OpenNext);
+        assert_eq!(verdict(1, SOAK, &[works(145), bad(3)]), halted(3, 148));
         // Those of a ring that is not open had it from somebody else, or by hand.
         assert_eq!(verdict(1, SOAK, &[works(1), said(1, 1, UpdateState::PutBack)]), Verdict::OpenNext);
+        // Whose line broke goes on with the version before, and is waited for.
+        let failed = said(9, 0, UpdateState::Failed);
+        assert_eq!(verdict(1, SOAK, std::slice::from_ref(&failed)), Verdict::Stay(Stay::TooFew { more: 1 }));
+        assert_eq!(verdict(1, SOAK, &[failed, works(1)]), Verdict::OpenNext);
     }
 
     #[test]
-    fn what_had_gone_wrong_before_it_was_resumed_does_not_halt_it_again() {
+    fn what_had_gone_wrong_before_it_was_started_or_resumed_does_not_halt_it() {
         let clients = [said(1, 0, UpdateState::Works), said(5, 0, UpdateState::PutBack)].concat();
-        let judged = |resumed| {
-            let rollout = Rollout { resumed: Some(resumed), ..rollout(1) };
-            judge(&rollout, &Tally::of(clients.clone(), &rollout, START + SOAK), START + SOAK)
+        let later = START + Duration::from_secs(1);
+        let judged = |rollout: Rollout| {
+            let now = later + SOAK;
+            let tally = Tally::of(clients.clone(), &rollout, now);
+            (judge(&rollout, &tally, now), tally.excused)
         };
-        assert_eq!(judged(START), Verdict::Halt(Halt::Bad { bad: 5, tried: 6 }), "said after that");
-        assert_eq!(judged(START + Duration::from_secs(1)), Verdict::OpenNext);
+        let halted = (Verdict::Halt(Halt::Bad { bad: 5, tried: 6 }), 0);
+        assert_eq!(judged(rollout(1)), halted);
+        assert_eq!(judged(Rollout { resumed: Some(START), ..rollout(1) }), halted, "said after that");
+        assert_eq!(judged(Rollout { resumed: Some(later), ..rollout(1) }), (Verdict::OpenNext, 5));
+        assert_eq!(judged(Rollout { started: later, ..rollout(1) }), (Verdict::OpenNext, 5));
     }
 
     #[test]
     fn a_trial_without_an_end_is_waited_for_and_counts_as_bad_after_a_while() {
-        let clients = [said(3, 0, UpdateState::Works), said(1, 0, UpdateState::OnTrial)];
         let moment = Duration::from_secs(1);
         let long = Rollout { soak: moment, ..rollout(1) };
-        let judged = |after| {
+        let judged = |presence, rollout: &Rollout, after| {
             let now = START + after;
-            judge(&long, &Tally::of(clients.concat(), &long, now), now)
+            let trial = Client { ring: 0, said: Some((UpdateState::OnTrial, START)), presence };
+            let clients = [said(3, 0, UpdateState::Works), vec![trial]].concat();
+            judge(rollout, &Tally::of(clients, rollout, now), now)
         };
-        assert_eq!(judged(TRIAL_LIMIT - moment), Verdict::Stay(Stay::OnTrial { clients: 1 }));
-        assert_eq!(judged(TRIAL_LIMIT), Verdict::Halt(Halt::Bad { bad: 1, tried: 4 }));
+        let bad = Verdict::Halt(Halt::Bad { bad: 1, tried: 4 });
+        let waited_for = Verdict::Stay(Stay::OnTrial { clients: 1 });
+        for (presence, limit) in
+            [(Presence::Online, TRIAL_LIMIT), (Presence::Gone, AWAY_LIMIT), (Presence::Unseen, AWAY_LIMIT)]
+        {
+            assert_eq!(judged(presence, &long, limit - moment), waited_for);
+            assert_eq!(judged(presence, &long, limit), bad);
+        }
+        // Whoever resumes it gives them the same time again.
+        let resumed = Rollout { resumed: Some(START + TRIAL_LIMIT), ..long };
+        assert_eq!(judged(Presence::Online, &resumed, TRIAL_LIMIT * 2 - moment), waited_for);
+        assert_eq!(judged(Presence::Online, &resumed, TRIAL_LIMIT * 2), bad);
     }
 
     #[test]
-    fn the_next_ring_is_opened_after_the_time_and_when_somebody_in_this_one_has_it() {
-        let works = |ring| said(1, ring, UpdateState::Works);
+    fn the_next_ring_is_opened_when_enough_of_this_one_have_had_it_for_long_enough() {
+        let works = |count, ring| said(count, ring, UpdateState::Works);
+        let too_few = |more| Verdict::Stay(Stay::TooFew { more });
         let second = Duration::from_secs(1);
-        assert_eq!(verdict(1, SOAK - second, &[works(0)]), Verdict::Stay(Stay::Soaking { left: second }));
-        assert_eq!(verdict(1, SOAK, &[works(0)]), Verdict::OpenNext);
-        let waiting = said(5, 1, UpdateState::Waiting);
-        assert_eq!(verdict(2, SOAK, &[works(0), waiting.clone()]), Verdict::Stay(Stay::NobodyYet));
-        assert_eq!(verdict(2, SOAK, &[works(0), waiting, works(1)]), Verdict::OpenNext);
-        // A ring without anybody in it is no reason to stay, but nobody at all is.
-        assert_eq!(verdict(2, SOAK, &[works(0)]), Verdict::OpenNext);
-        assert_eq!(verdict(2, SOAK, &[silent(9, 2, Presence::Online)]), Verdict::Stay(Stay::NobodyYet));
-        assert_eq!(verdict(3, SOAK, &[works(0), works(2)]), Verdict::Finish);
+        assert_eq!(verdict(1, SOAK - second, &[works(1, 0)]), Verdict::Stay(Stay::Soaking { left: second }));
+        assert_eq!(verdict(1, SOAK, &[works(1, 0)]), Verdict::OpenNext);
+        // The time begins when somebody has it.
+        let late = vec![Client { said: Some((UpdateState::Works, START + SOAK)), ..works(1, 0)[0] }];
+        assert_eq!(
+            verdict(1, SOAK * 2 - second, std::slice::from_ref(&late)),
+            Verdict::Stay(Stay::Soaking { left: second })
+        );
+        assert_eq!(verdict(1, SOAK * 2, &[late]), Verdict::OpenNext);
+        // Those of the rings before prove nothing about this one.
+        let waiting = said(500, 1, UpdateState::Waiting);
+        assert_eq!(verdict(2, SOAK, &[works(5, 0), waiting.clone()]), too_few(1));
+        assert_eq!(verdict(2, SOAK, &[works(5, 0), waiting, works(1, 1)]), Verdict::OpenNext);
+        // One in ten of those that could, and of them those that are there.
+        let (silent, away) = (silent(90, 1, Presence::Online), silent(900, 1, Presence::Unseen));
+        assert_eq!(verdict(2, SOAK, &[silent.clone(), away.clone(), works(8, 1)]), too_few(2));
+        assert_eq!(verdict(2, SOAK, &[silent, away, works(10, 1)]), Verdict::OpenNext);
+        // A ring without anybody in it is passed over at once.
+        assert_eq!(verdict(1, Duration::ZERO, &[works(1, 1)]), Verdict::OpenNext);
+        assert_eq!(verdict(3, Duration::ZERO, &[]), Verdict::Finish);
+        assert_eq!(verdict(3, SOAK, &[works(1, 0), works(1, 2)]), Verdict::Finish);
     }
 
     #[test]

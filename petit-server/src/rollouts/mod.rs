@@ -8,9 +8,10 @@
 pub mod gate;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use petit_engine::BoxFuture;
 use petit_engine::name::{DeviceId, Tag};
@@ -19,17 +20,21 @@ use petit_host::cli::chain;
 use petit_relay::{ReleaseFile, Releases};
 use tokio::sync::{Notify, watch};
 
-use self::gate::{Client, Presence, Tally, Verdict};
+use self::gate::{Client, Presence, Tally, Verdict, Word};
 use crate::directory::Directory;
 use crate::registry::{
-    Actor, ReleaseToRollOut, Rings, Rollout, RolloutStep, StoreError, StoreErrorKind, StoredReport, Timestamp,
+    Actor, Conflict, ReleaseToRollOut, Rings, Rollout, RolloutStep, StoreError, StoreErrorKind, StoredReport,
+    Timestamp,
 };
 use crate::releases::{HandedOut, Mirror};
+use crate::store::Store;
 
 /// How often it is looked whether a roll-out goes on, when no client says anything.
 const JUDGE_EVERY: Duration = Duration::from_secs(15);
 /// What clients say within this is kept together.
 const GATHER: Duration = Duration::from_secs(1);
+/// How often what they say is written down at most.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
 /// How long whoever asks is kept waiting for a server that begins.
 const LOADED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -39,6 +44,8 @@ pub struct Rollouts {
     mirror: Mirror,
     directory: Directory,
     known: Arc<RwLock<Known>>,
+    /// Held from a step's begin to its place in what is known, so that both see steps in one order.
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// False until what the registry has was read.
     is_loaded: Arc<AtomicBool>,
     /// How often it has changed who is offered what.
@@ -49,11 +56,35 @@ pub struct Rollouts {
 
 #[derive(Default)]
 struct Known {
-    rollout: Option<Rollout>,
+    /// One for each release; the one that was started last is the last.
+    rollouts: Vec<Rollout>,
     reports: HashMap<DeviceId, StoredReport>,
     unsaved: HashSet<DeviceId>,
-    /// Who has been there since the last ring was opened.
-    seen: Option<(Timestamp, HashSet<DeviceId>)>,
+    saved: Option<Instant>,
+    /// Who has been there since the roll-out was started or resumed.
+    seen: HashSet<DeviceId>,
+}
+
+impl Known {
+    fn last(&self) -> Option<&Rollout> {
+        self.rollouts.last()
+    }
+
+    fn of(&self, release: &HandedOut) -> Option<&Rollout> {
+        self.rollouts.iter().find(|rollout| rollout.release.release == release.content)
+    }
+
+    fn set(&mut self, rollout: Rollout) {
+        let begins_anew = self.last().is_none_or(|last| {
+            (&last.release, last.started, last.resumed)
+                != (&rollout.release, rollout.started, rollout.resumed)
+        });
+        self.rollouts.retain(|known| known.release.release != rollout.release.release);
+        self.rollouts.push(rollout);
+        if begins_anew {
+            self.seen.clear();
+        }
+    }
 }
 
 /// How a roll-out stands.
@@ -70,6 +101,8 @@ pub struct RolloutStanding {
     /// Its release is the one that is handed out.
     pub is_of_this_release: bool,
     pub tally: Tally,
+    /// How many clients each ring has.
+    pub rings: Vec<usize>,
     /// While it is running.
     pub verdict: Option<Verdict>,
     /// Those with whom it has gone wrong.
@@ -83,13 +116,14 @@ impl Rollouts {
             mirror,
             directory,
             known: Arc::default(),
+            turn: Arc::default(),
             is_loaded: Arc::default(),
             changes: watch::Sender::new(0),
             said: Arc::default(),
         }
     }
 
-    /// Begins a roll-out of the release that is handed out; `None` when none is.
+    /// Begins a roll-out of the release that is handed out.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -100,53 +134,107 @@ impl Rollouts {
         actor: Actor,
     ) -> Result<(), StoreError> {
         let release = ReleaseToRollOut { release: release.content.clone(), counter: release.counter };
-        let rollout = self.directory.store().start_rollout(release, rings, soak, actor).await?;
-        tracing::info!(counter = rollout.release.counter, rings = %rollout.rings, "a roll-out begins");
-        self.set(rollout);
-        Ok(())
+        let work = move |store: Arc<dyn Store>| async move {
+            store.start_rollout(release, rings, soak, actor).await.map(Some)
+        };
+        self.in_turn(|_| true, work).await
     }
 
     /// Changes the roll-out that was started last.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`Conflict::RolloutOfAnother`] when that would be a roll-out of a release that is not handed out.
     pub async fn step(&self, step: RolloutStep, actor: Actor) -> Result<(), StoreError> {
-        let rollout = self.directory.store().step_rollout(step, actor).await?;
-        self.set(rollout);
-        Ok(())
+        let handed_out = self.mirror.handed_out().borrow().clone();
+        let hands_out = matches!(step, RolloutStep::OpenNext | RolloutStep::Resume);
+        self.load().await?;
+        if hands_out && self.read().last().is_some_and(|last| !is_of(last, handed_out.as_ref())) {
+            return Err(Conflict::RolloutOfAnother.into());
+        }
+        let work =
+            move |store: Arc<dyn Store>| async move { store.step_rollout(step, actor).await.map(Some) };
+        self.in_turn(|_| true, work).await
+    }
+
+    /// Changes a roll-out in the store and then here, one step after the other: in a task of its own, as whoever has asked
+    /// may hang up. `is_still`: whether that is still to be done.
+    async fn in_turn<R>(
+        &self,
+        is_still: impl FnOnce(Option<&Rollout>) -> bool + Send + 'static,
+        work: impl FnOnce(Arc<dyn Store>) -> R + Send + 'static,
+    ) -> Result<(), StoreError>
+    where
+        R: Future<Output = Result<Option<Rollout>, StoreError>> + Send,
+    {
+        let this = self.clone();
+        in_its_own_task(async move {
+            this.load().await?;
+            let _turn = this.turn.lock().await;
+            if !is_still(this.read().last()) {
+                return Ok(());
+            }
+            let rollout = work(Arc::clone(this.directory.store())).await?;
+            if let Some(rollout) = rollout {
+                let Rollout { release, open, state, .. } = &rollout;
+                tracing::info!(counter = release.counter, open, ?state, "a roll-out goes its way");
+                this.write().set(rollout);
+                this.changed();
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Reads anew how releases are rolled out: another process may have changed that, and has ended.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is rolled out until it can be read.
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        self.is_loaded.store(false, Ordering::Release);
+        self.write().rollouts.clear();
+        self.changed();
+        self.load().await
     }
 
     /// How it stands, by what is known now.
-    pub fn standing(&self, online: &HashSet<DeviceId>) -> Standing {
+    ///
+    /// # Errors
+    /// [`StoreError`], when that was not read yet and cannot be.
+    pub async fn standing(&self, online: &HashSet<DeviceId>) -> Result<Standing, StoreError> {
+        self.load().await?;
         let handed_out = self.mirror.handed_out().borrow().clone();
         let known = self.read();
-        let rollout = known.rollout.as_ref().map(|rollout| {
-            let clients = self.clients(&known, rollout, handed_out.as_ref(), online);
-            let now = Timestamp::now();
-            let tally = Tally::of(clients.iter().map(|(_, client)| *client), rollout, now);
-            let is_bad = |client: &Client| {
-                matches!(client.said, Some((UpdateState::PutBack | UpdateState::Failed, _)))
-            };
-            let bad = clients.iter().filter(|(_, client)| client.ring < rollout.open && is_bad(client));
-            RolloutStanding {
-                is_of_this_release: is_of(rollout, handed_out.as_ref()),
-                verdict: rollout.is_running().then(|| gate::judge(rollout, &tally, now)),
-                tally,
-                bad: bad.filter_map(|(device, _)| known.reports.get(device).cloned()).collect(),
-                rollout: rollout.clone(),
+        let Some(rollout) = known.last() else { return Ok(Standing { handed_out, rollout: None }) };
+        let clients = self.clients(&known, rollout, handed_out.as_ref(), online);
+        let now = Timestamp::now();
+        let mut rings = vec![0; rollout.rings.len()];
+        for (_, client) in &clients {
+            if let Some(ring) = rings.get_mut(client.ring) {
+                *ring += 1;
             }
-        });
-        Standing { handed_out, rollout }
+        }
+        let tally = Tally::of(clients.iter().map(|(_, client)| *client), rollout, now);
+        let is_bad = |client: &Client| gate::word(client, rollout, now).is_some_and(Word::is_bad);
+        let bad = clients.iter().filter(|(_, client)| client.ring < rollout.open && is_bad(client));
+        let rollout = RolloutStanding {
+            is_of_this_release: is_of(rollout, handed_out.as_ref()),
+            verdict: rollout.is_running().then(|| gate::judge(rollout, &tally, now)),
+            tally,
+            rings,
+            bad: bad.filter_map(|(device, _)| known.reports.get(device).cloned()).collect(),
+            rollout: rollout.clone(),
+        };
+        Ok(Standing { handed_out, rollout: Some(rollout) })
     }
 
     /// Keeps what clients say, and opens rings and halts as the gate has it, for as long as the future is polled. Never
     /// ends. `online`: the clients that are there.
     pub async fn watch(&self, online: impl Fn() -> Vec<DeviceId>) {
+        let mut handed_out = self.mirror.handed_out();
         while let Err(error) = self.load().await {
             unless_elsewhere(&error, "how releases are rolled out is not known");
             tokio::time::sleep(JUDGE_EVERY).await;
         }
-        let mut handed_out = self.mirror.handed_out();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(JUDGE_EVERY) => {}
@@ -163,36 +251,49 @@ impl Rollouts {
         if self.is_loaded.load(Ordering::Acquire) {
             return Ok(());
         }
-        let store = Arc::clone(self.directory.store());
-        let (rollout, reports) = in_its_own_task(async move { store.rollout().await }).await?;
-        {
-            let mut known = self.write();
-            // Whoever was quicker has read the same, and may have changed it since.
-            if self.is_loaded.swap(true, Ordering::AcqRel) {
+        let this = self.clone();
+        in_its_own_task(async move {
+            let _turn = this.turn.lock().await;
+            if this.is_loaded.load(Ordering::Acquire) {
                 return Ok(());
             }
-            known.rollout = rollout;
-            for report in reports {
-                // What was said meanwhile is newer, unless it is the same.
-                if known.reports.get(&report.device).is_none_or(|said| said.says_as(&report)) {
-                    known.unsaved.remove(&report.device);
-                    known.reports.insert(report.device, report);
+            let (rollouts, reports) = this.directory.store().rollouts().await?;
+            {
+                let mut known = this.write();
+                known.rollouts = rollouts;
+                for report in reports {
+                    // What was said meanwhile is newer, unless it is the same.
+                    if known.reports.get(&report.device).is_none_or(|said| said.says_as(&report)) {
+                        known.unsaved.remove(&report.device);
+                        // They were there, whether they have come back since or not.
+                        if report.state == UpdateState::Works {
+                            known.seen.insert(report.device);
+                        }
+                        known.reports.insert(report.device, report);
+                    }
                 }
             }
-        }
-        self.changed();
-        Ok(())
+            this.is_loaded.store(true, Ordering::Release);
+            this.changed();
+            Ok(())
+        })
+        .await
     }
 
     async fn save(&self) {
         let reports: Vec<StoredReport> = {
             let mut known = self.write();
+            // A client may say something else each second.
+            if known.saved.is_some_and(|saved| saved.elapsed() < SAVE_EVERY) {
+                return;
+            }
             let unsaved = std::mem::take(&mut known.unsaved);
             unsaved.iter().filter_map(|device| known.reports.get(device).cloned()).collect()
         };
         if reports.is_empty() {
             return;
         }
+        self.write().saved = Some(Instant::now());
         for StoredReport { device, counter, version, state, .. } in &reports {
             tracing::info!(%device, counter, version, ?state, "what has become of a release");
         }
@@ -204,44 +305,33 @@ impl Rollouts {
     }
 
     async fn judge(&self, online: HashSet<DeviceId>) {
-        self.see(&online);
-        let Standing { rollout: Some(standing), .. } = self.standing(&online) else { return };
-        let RolloutStanding { rollout, is_of_this_release: true, verdict: Some(verdict), .. } = standing
-        else {
-            return;
+        let handed_out = self.mirror.handed_out().borrow().clone();
+        let rollout = {
+            let mut known = self.write();
+            let last = known.last().filter(|last| last.is_running() && is_of(last, handed_out.as_ref()));
+            let Some(rollout) = last.cloned() else { return };
+            known.seen.extend(&online);
+            rollout
         };
-        let step = match verdict {
+        let now = Timestamp::now();
+        let clients = self.clients(&self.read(), &rollout, handed_out.as_ref(), &online);
+        let tally = Tally::of(clients.iter().map(|(_, client)| *client), &rollout, now);
+        let step = match gate::judge(&rollout, &tally, now) {
             Verdict::Stay(_) => return,
-            Verdict::OpenNext => {
-                tracing::info!(
-                    counter = rollout.release.counter,
-                    open = rollout.open + 1,
-                    "the next ring gets the release"
-                );
-                RolloutStep::OpenNext
-            }
-            Verdict::Finish => {
-                tracing::info!(counter = rollout.release.counter, "the roll-out is done");
-                RolloutStep::Finish
-            }
+            Verdict::OpenNext => RolloutStep::OpenNext,
+            Verdict::Finish => RolloutStep::Finish,
             Verdict::Halt(why) => {
                 tracing::error!(counter = rollout.release.counter, %why, "the roll-out is halted");
                 RolloutStep::Halt { reason: why.to_string() }
             }
         };
-        let this = self.clone();
-        if let Err(error) = in_its_own_task(async move { this.step(step, Actor::Server).await }).await {
+        // Its operator may have done something else meanwhile.
+        let is_still = move |last: Option<&Rollout>| last == Some(&rollout);
+        let work = move |store: Arc<dyn Store>| async move {
+            store.step_rollout(step, Actor::Server).await.map(Some)
+        };
+        if let Err(error) = self.in_turn(is_still, work).await {
             unless_elsewhere(&error, "the roll-out was not changed");
-        }
-    }
-
-    /// Takes note of who is there.
-    fn see(&self, online: &HashSet<DeviceId>) {
-        let mut known = self.write();
-        let Some(opened) = known.rollout.as_ref().map(|rollout| rollout.opened) else { return };
-        match &mut known.seen {
-            Some((since, seen)) if *since == opened => seen.extend(online),
-            seen => *seen = Some((opened, online.clone())),
         }
     }
 
@@ -253,26 +343,20 @@ impl Rollouts {
         handed_out: Option<&HandedOut>,
         online: &HashSet<DeviceId>,
     ) -> Vec<(DeviceId, Client)> {
-        let seen = known.seen.as_ref().map(|(_, seen)| seen);
         let versions = handed_out.filter(|_| is_of(rollout, handed_out)).map(|release| &release.versions);
         let mut clients = Vec::new();
         self.directory.each_client(|device, tags| {
             let Some(ring) = rollout.rings.of(&rollout.release.release, device, tags) else { return };
             let said = known.reports.get(device);
             let said = said.filter(|said| versions.is_some_and(|versions| versions.contains(&said.version)));
-            let presence = match seen {
+            let presence = match () {
                 _ if online.contains(device) => Presence::Online,
-                Some(seen) if seen.contains(device) => Presence::Gone,
+                _ if known.seen.contains(device) => Presence::Gone,
                 _ => Presence::Unseen,
             };
             clients.push((*device, Client { ring, said: said.map(|said| (said.state, said.at)), presence }));
         });
         clients
-    }
-
-    fn set(&self, rollout: Rollout) {
-        self.write().rollout = Some(rollout);
-        self.changed();
     }
 
     fn changed(&self) {
@@ -291,7 +375,7 @@ impl Rollouts {
     fn admits(&self, device: &DeviceId, by: FetchedBy) -> Option<HandedOut> {
         let handed_out = self.mirror.handed_out().borrow().clone()?;
         let known = self.read();
-        let of_this = known.rollout.as_ref().filter(|rollout| is_of(rollout, Some(&handed_out)));
+        let of_this = known.of(&handed_out);
         let is_admitted = match (by, of_this) {
             // A person may try it before everybody else does, but not what was seen to be bad.
             (FetchedBy::Hand, rollout) => rollout.is_none_or(Rollout::hands_out),
@@ -324,10 +408,10 @@ impl Releases for Rollouts {
             }
             // Somebody may have put another one there a moment ago.
             let _ = self.mirror.look().await;
-            if self.admits(&device, wanted.by).is_none() {
-                return Ok(None);
-            }
-            self.mirror.open(wanted).await
+            let Some(release) = self.admits(&device, wanted.by) else { return Ok(None) };
+            let file = self.mirror.open(wanted).await?;
+            let known = Arc::clone(&self.known);
+            Ok(file.map(|file| Arc::new(UnlessHalted { file, release, known }) as Arc<dyn ReleaseFile>))
         })
     }
 
@@ -344,14 +428,38 @@ impl Releases for Rollouts {
         let version = version.to_string();
         let report = StoredReport { device, counter, version, state, at: Timestamp::now() };
         let mut known = self.write();
-        let is_known = known.reports.get(&device).is_some_and(|known| known.says_as(&report));
-        if is_known || state == UpdateState::Other {
+        let before = known.reports.get(&device);
+        if state == UpdateState::Other || before.is_some_and(|before| before.says_as(&report)) {
             return;
         }
         known.unsaved.insert(device);
         known.reports.insert(device, report);
         drop(known);
         self.said.notify_one();
+    }
+}
+
+/// A file of a release, for as long as that is not halted.
+struct UnlessHalted {
+    file: Arc<dyn ReleaseFile>,
+    release: HandedOut,
+    known: Arc<RwLock<Known>>,
+}
+
+impl ReleaseFile for UnlessHalted {
+    fn length(&self) -> u64 {
+        self.file.length()
+    }
+
+    fn read(&self, at: u64) -> BoxFuture<'_, io::Result<Vec<u8>>> {
+        let is_halted = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            known.of(&self.release).is_some_and(|rollout| !rollout.hands_out())
+        };
+        match is_halted {
+            true => Box::pin(async { Err(io::Error::other("the release was halted")) }),
+            false => self.file.read(at),
+        }
     }
 }
 

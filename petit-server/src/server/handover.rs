@@ -99,6 +99,13 @@ impl Server {
             let error = petit_host::cli::chain(&error);
             tracing::error!(error, "the registry cannot be read; going on with what is known until it can");
         }
+        if let Err(error) = self.rollouts.reload().await {
+            let error = petit_host::cli::chain(&error);
+            tracing::error!(
+                error,
+                "how releases are rolled out cannot be read; clients hear of none until it can"
+            );
+        }
     }
 
     /// Closes this process's copies of all that was handed over. It cannot come back after that.

@@ -119,8 +119,8 @@ pub trait Store: Send + Sync + 'static {
     /// Changes the roll-out that was started last.
     fn step_rollout(&self, step: RolloutStep, actor: Actor) -> StoreFuture<'_, Rollout>;
 
-    /// The roll-out that was started last, and what clients have said of releases.
-    fn rollout(&self) -> StoreFuture<'_, (Option<Rollout>, Vec<StoredReport>)>;
+    /// All roll-outs, the one that was started last at the end, and what clients have said of releases.
+    fn rollouts(&self) -> StoreFuture<'_, (Vec<Rollout>, Vec<StoredReport>)>;
 
     /// Keeps what clients have said of releases.
     fn put_reports(&self, reports: Vec<StoredReport>) -> StoreFuture<'_, ()>;

@@ -224,8 +224,8 @@ impl Store for Yielding {
         asked!(self, step_rollout(step, actor))
     }
 
-    fn rollout(&self) -> StoreFuture<'_, (Option<Rollout>, Vec<StoredReport>)> {
-        asked!(self, rollout())
+    fn rollouts(&self) -> StoreFuture<'_, (Vec<Rollout>, Vec<StoredReport>)> {
+        asked!(self, rollouts())
     }
 
     fn put_reports(&self, reports: Vec<StoredReport>) -> StoreFuture<'_, ()> {

@@ -315,6 +315,7 @@ async fn agents_that_understand_it_are_told_of_each_release_and_others_are_not()
     assert_eq!(features, [Text::lossy(RELEASE)]);
     let (mut other, features) = session(&[]).await;
     assert!(features.is_empty());
+    assert_eq!(told.control().await, Some(FromRelay::Release { counter: 0 }), "there is none");
     let mut release = Release::new();
     for counter in 1..=2 {
         release.put(NEXT, b"a program");

@@ -43,7 +43,7 @@ pub(crate) fn release(json: bool, folder: &Folder, verb: &ReleaseVerb) -> Result
             let begin = if *was_there {
                 "This release is handed out already."
             } else {
-                "People who ask for it get this from now on. Announce it to clients with: petit-server rollout start"
+                "People who ask for it get this from now on. Clients hear of it by a roll-out: one of the same programs goes on by itself, another is begun with: petit-server rollout start"
             };
             cli::say(
                 json,

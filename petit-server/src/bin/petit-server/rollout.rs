@@ -6,8 +6,8 @@ use clap::Subcommand;
 use petit_engine::proto::control::UpdateState;
 use petit_host::cli::{Failure, ago, table};
 use petit_server::api::{
-    BadClient, GetRollout, HaltRollout, ResumeRollout, RollBack, RolloutCounts, RolloutStatus, RolloutView,
-    RolloutWait, StartRollout, WidenRollout,
+    BadClient, GetRollout, HaltRollout, ResumeRollout, RingView, RollBack, RolloutCounts, RolloutStatus,
+    RolloutView, RolloutWait, StartRollout, WidenRollout,
 };
 use petit_server::registry::{Rings, RolloutState, Timestamp};
 
@@ -97,7 +97,7 @@ fn cli_list<T: ToString>(parts: impl IntoIterator<Item = T>) -> String {
 fn of_rollout(rollout: &RolloutView) -> String {
     let RolloutView { bad, counts, counter, open, opened, rings, state, .. } = rollout;
     let since = ago(Timestamp::now().since(*opened));
-    let ring = rings.get(open.saturating_sub(1)).map(ToString::to_string).unwrap_or_default();
+    let ring = rings.get(open.saturating_sub(1)).map(|it| it.ring.to_string()).unwrap_or_default();
     let place = format!("ring {open} of {} ({ring}), open for {since}", rings.len());
     let head = match state {
         RolloutState::Running => format!("Release {counter} is being rolled out: {place}."),
@@ -111,7 +111,7 @@ fn of_rollout(rollout: &RolloutView) -> String {
     };
     let mut lines = vec![head];
     if rings.len() > 1 {
-        lines.push(format!("rings   {}", cli_list(rings)));
+        lines.push(format!("rings   {}", cli_list(rings.iter().map(of_ring))));
     }
     lines.push(format!("clients {}", of_counts(counts)));
     if let Some(wait) = &rollout.waits_for {
@@ -124,8 +124,16 @@ fn of_rollout(rollout: &RolloutView) -> String {
     lines.join("\n")
 }
 
+fn of_ring(RingView { clients, ring }: &RingView) -> String {
+    match clients {
+        0 => format!("{ring} (nobody)"),
+        1 => format!("{ring} (1 client)"),
+        _ => format!("{ring} ({clients} clients)"),
+    }
+}
+
 fn of_counts(counts: &RolloutCounts) -> String {
-    let RolloutCounts { clients, failed, on_trial, put_back, stuck, waiting, works } = *counts;
+    let RolloutCounts { clients, excused, failed, on_trial, put_back, stuck, waiting, works } = *counts;
     let said = [
         (works, "have it and work"),
         (on_trial, "are trying it"),
@@ -133,6 +141,7 @@ fn of_counts(counts: &RolloutCounts) -> String {
         (put_back, "came back from it"),
         (failed, "could not fetch it or begin with it"),
         (stuck, "have been trying it for too long"),
+        (excused, "had it go wrong before it was resumed"),
     ];
     let known: usize = said.iter().map(|(count, _)| count).sum();
     let mut parts: Vec<String> =
@@ -149,19 +158,19 @@ fn of_counts(counts: &RolloutCounts) -> String {
 
 fn of_wait(wait: &RolloutWait, rollout: &RolloutView) -> String {
     let then = match rollout.rings.get(rollout.open) {
-        Some(ring) => format!("{ring} follows"),
+        Some(next) => format!("{} follows", next.ring),
         None => "the roll-out is done".to_owned(),
     };
     match wait {
         RolloutWait::Time { left_seconds } => {
             format!("{then} in {} at the earliest", ago(Duration::from_secs(*left_seconds)))
         }
-        RolloutWait::Trials { clients } => format!("{then} when {clients} have tried it"),
-        RolloutWait::FirstClient => {
-            format!(
-                "{then} when somebody of this ring has it; not to wait for that: petit-server rollout next"
-            )
+        RolloutWait::Trials { clients } => {
+            format!("{then} when the {clients} that are trying it now are done with that")
         }
+        RolloutWait::Clients { more } => format!(
+            "{then} when it works for {more} more of this ring; not to wait for that: petit-server rollout next"
+        ),
     }
 }
 
@@ -184,7 +193,8 @@ fn of_bad(bad: &[BadClient]) -> String {
         let what = match state {
             UpdateState::PutBack => "came back from it",
             UpdateState::Failed => "could not begin with it",
-            UpdateState::OnTrial | UpdateState::Waiting | UpdateState::Works | UpdateState::Other => "",
+            UpdateState::OnTrial => "has been trying it for too long",
+            UpdateState::Waiting | UpdateState::Works | UpdateState::Other => "",
         };
         rows.push(vec![client.to_string(), name.clone(), version.clone(), what.to_owned(), at.to_string()]);
     }

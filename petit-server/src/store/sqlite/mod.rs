@@ -404,8 +404,8 @@ impl Store for SqliteStore {
         Box::pin(self.write(async move |rows| rules(rows).step_rollout(step, actor).await))
     }
 
-    fn rollout(&self) -> StoreFuture<'_, (Option<Rollout>, Vec<StoredReport>)> {
-        Box::pin(self.read(async |rows| Ok((rollouts::last(rows).await?, rollouts::reports(rows).await?))))
+    fn rollouts(&self) -> StoreFuture<'_, (Vec<Rollout>, Vec<StoredReport>)> {
+        Box::pin(self.read(async |rows| Ok((rollouts::all(rows).await?, rollouts::reports(rows).await?))))
     }
 
     fn put_reports(&self, reports: Vec<StoredReport>) -> StoreFuture<'_, ()> {

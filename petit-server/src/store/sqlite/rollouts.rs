@@ -9,10 +9,15 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::values::parsed;
 use crate::registry::{ReleaseToRollOut, Rollout, RolloutState, StoreError, StoredReport, Timestamp};
 
+/// By the order in which they were changed last, and not by a clock that may go back: nobody changes one but the last.
+pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Rollout>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM rollouts ORDER BY rowid").fetch_all(connection).await?;
+    rows.iter().map(rollout).collect()
+}
+
 pub(super) async fn last(connection: &mut SqliteConnection) -> Result<Option<Rollout>, StoreError> {
-    let row = sqlx::query("SELECT * FROM rollouts ORDER BY started_at DESC, rowid DESC LIMIT 1")
-        .fetch_optional(connection)
-        .await?;
+    let row =
+        sqlx::query("SELECT * FROM rollouts ORDER BY rowid DESC LIMIT 1").fetch_optional(connection).await?;
     row.as_ref().map(rollout).transpose()
 }
 

@@ -1,7 +1,7 @@
 -- Form 7: how far a release is handed out, and what clients have said has become of it.
 
--- One row for each release that was rolled out; the one that was started last counts. A release is known by what is in
--- it, and not by its number: signed anew it is the same. Rings are JSON: a list of texts.
+-- One row for each release that was rolled out; the one that was written last is the one that goes on. A release is known
+-- by what is in it, and not by its number: signed anew it is the same. Rings are one text, as the operator writes them.
 CREATE TABLE rollouts (
     release    TEXT PRIMARY KEY NOT NULL,
     counter    INTEGER NOT NULL,

@@ -36,10 +36,33 @@ async fn a_roll_out_and_what_clients_say_of_it_are_there_after_a_start() {
         bed.store.put_reports(vec![report.clone()]).await.unwrap();
         let rollout = bed.store.step_rollout(step, Actor::Operator).await.unwrap();
         bed = bed.reopened().await;
-        assert_eq!(bed.store.rollout().await.unwrap(), (Some(rollout), vec![report]));
+        let (rollouts, reports) = bed.store.rollouts().await.unwrap();
+        assert_eq!((rollouts.len(), rollouts.last(), reports), (2, Some(&rollout), vec![report]));
     }
-    let (rollout, _) = bed.store.rollout().await.unwrap();
-    let rollout = rollout.unwrap();
+    let (rollouts, _) = bed.store.rollouts().await.unwrap();
+    let rollout = rollouts.into_iter().next_back().unwrap();
     assert_eq!((rollout.release, rollout.rings), (release("two"), rings));
     assert_eq!((rollout.state, rollout.open), (RolloutState::RolledBack, 2));
+}
+
+#[tokio::test]
+async fn the_last_roll_out_is_the_one_that_was_started_last_whatever_the_clock_said() {
+    let mut bed = Bed::new().await;
+    let release = |name: &str| ReleaseToRollOut { release: name.to_owned(), counter: 1 };
+    for name in ["one", "two", "one", "three"] {
+        let rings = Rings::default();
+        let result = bed.store.start_rollout(release(name), rings, Duration::ZERO, Actor::Operator).await;
+        result.unwrap();
+        // As if the clock had gone back meanwhile.
+        let mut held = bed.store.writer.lock().await;
+        let earlier = "UPDATE rollouts SET started_at = started_at + 1000000 * (4 - rowid)";
+        sqlx::query(earlier).execute(held.as_mut().unwrap()).await.unwrap();
+    }
+    bed = bed.reopened().await;
+    let halt = RolloutStep::Halt { reason: "calls".to_owned() };
+    let halted = bed.store.step_rollout(halt, Actor::Server).await.unwrap();
+    assert_eq!(halted.release, release("three"));
+    let (rollouts, _) = bed.store.rollouts().await.unwrap();
+    let names: Vec<&str> = rollouts.iter().map(|rollout| rollout.release.release.as_str()).collect();
+    assert_eq!(names, ["two", "one", "three"]);
 }
