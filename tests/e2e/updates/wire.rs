@@ -8,7 +8,7 @@ use petit_engine::limits;
 use petit_engine::net::dial::{DialError, DialRoute};
 use petit_engine::net::tls;
 use petit_engine::proto::control::{
-    BUNDLE_FILE, Fetch, FetchRefusal, FetchedBy, FromAgent, FromRelay, Hello, RELEASE, Text,
+    self, BUNDLE_FILE, Fetch, FetchRefusal, FetchedBy, FromAgent, FromRelay, Hello, RELEASE, Text,
 };
 use petit_engine::secret::PrivateKey;
 use petit_host::brand::Brand;
@@ -331,7 +331,13 @@ async fn agents_that_understand_it_are_told_of_each_release_and_others_are_not()
     assert_eq!(late.control().await, Some(FromRelay::Release { counter: 2 }));
     // Whatever was said to it before comes first.
     other.say(&FromAgent::Unregister {}).await;
-    assert_eq!(other.control().await, Some(FromRelay::Unregistered {}));
+    // The session may be closed because its device is not registered any more, before the answer is on its way.
+    let last = other.control().await;
+    let is_last = matches!(
+        last,
+        Some(FromRelay::Unregistered {} | FromRelay::Refused { refusal: control::Refusal::Unknown })
+    );
+    assert!(is_last, "{last:?}");
     watching.abort();
 }
 
