@@ -14,7 +14,9 @@ type Outcome = Result<(), Box<dyn Error>>;
 const EVENTS: std::ops::RangeInclusive<u32> = 1..=3;
 
 fn main() -> Outcome {
-    println!("cargo::rerun-if-changed={}", file!());
+    // `file!()` begins at the workspace and cargo at the package: what it does not find there is built anew each time.
+    let this = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../packaging/windows/resources.rs");
+    println!("cargo::rerun-if-changed={}", this.display());
     if env::var("CARGO_CFG_TARGET_OS")? != "windows" {
         return Ok(());
     }
