@@ -13,7 +13,7 @@ mod release;
 
 const VERSION: &str = "0.1.1";
 
-/// Puts a release where root alone reads it, and the root keys beside both programs.
+/// Puts a release where root alone reads it, and the root keys where both programs look for them.
 fn bring(machine: &Machine, release: &Release) {
     let folder = machine.path("/root/release");
     fs::create_dir_all(&folder).unwrap();
@@ -21,8 +21,11 @@ fn bring(machine: &Machine, release: &Release) {
         let entry = entry.unwrap();
         fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
     }
-    for place in ["/etc/petit", "/usr/bin"] {
-        fs::copy(release.roots(), machine.path(place).join("petit-roots.pub")).unwrap();
+    // As a package brings them that was made with root keys.
+    for place in ["/etc/petit", "/usr/lib/petit-client"] {
+        let place = machine.path(place);
+        fs::create_dir_all(&place).unwrap();
+        fs::copy(release.roots(), place.join("petit-roots.pub")).unwrap();
     }
 }
 
@@ -36,7 +39,9 @@ fn root_hands_a_release_out_and_a_client_of_the_package_is_told() {
         bring(&machine, &release);
         machine.says("chmod -R go= release && echo mine >release/another").await;
         let said = machine.says("petit-server release put release").await;
-        assert!(said.contains("Clients that ask get this from now on.") && said.contains(VERSION), "{said}");
+        let begins = "People who ask for it get this from now on.";
+        assert!(said.contains(begins) && said.contains(VERSION), "{said}");
+        machine.says("petit-server rollout start --rings 100%").await;
         assert!(machine.says("petit-server release show").await.contains(VERSION));
         let copied = machine.says("ls /var/lib/private/petit-server/releases/release-*").await;
         assert!(copied.contains("petit-client") && !copied.contains("another"), "{copied}");

@@ -124,7 +124,7 @@ fn a_release_is_made_by_one_command_signed_installed_and_told_of() {
         let _pair = Pair::begin(&machine).await;
         let release = machine.path("/root/release");
         done(Command::new("cp").arg("--recursive").arg(workshop.at("release")).arg(&release));
-        machine.says("petit-server release put release").await;
+        machine.says("petit-server release put release && petit-server rollout start --rings 100%").await;
         machine
             .until_within(TOLD_WITHIN, "petit-client status --json | grep '\"available\": \"9.0.0\"'")
             .await;

@@ -168,7 +168,12 @@ impl Watching<'_> {
             Step::Wait { version, hours } => (version, UpdatePlan::Itself { hours: Some(hours) }),
             Step::Install(artifact) => {
                 let version = artifact.version.clone();
-                let plan = self.plan(&version, settings);
+                // Somebody has put it back, or it has not come to anything here: a person may try again.
+                let plan = match self.updates.progress().is_ok_and(|progress| progress.is_put_back(&version))
+                {
+                    true => UpdatePlan::Hand,
+                    false => self.plan(&version, settings),
+                };
                 (version, plan)
             }
         };
@@ -210,7 +215,12 @@ impl Watching<'_> {
 
     /// Installs a version as `upgrade` does. Where that succeeds another process takes this one's place meanwhile.
     async fn install(&self, version: &Version) {
-        self.updates.progresses(|progress| progress.attempted(version, Time::now())).await;
+        let now = Time::now();
+        self.updates.progresses(|progress| progress.attempted(version, now)).await;
+        // What is not written down would be tried again and again.
+        if self.updates.progress().map_or(true, |progress| progress.next_attempt(version, now) <= now) {
+            return tracing::warn!(%version, "another version is not installed, as that cannot be written down");
+        }
         tracing::info!(%version, "installing another version");
         let program = self.updates.place().program();
         match by_itself::run(program, &self.client.folder().config).await {
@@ -224,7 +234,11 @@ impl Watching<'_> {
         let own = self.updates.own();
         let verified = self.known.as_ref();
         let offered = verified.and_then(|verified| verified.manifest().artifact(self.target));
-        if offered.is_some_and(|artifact| artifact.version == *own) && !self.updates.is_trial_on() {
+        // One that goes back may run on until the version before it serves.
+        let goes_back = self.updates.place().is_of_this_process() == Some(false)
+            || self.updates.history().map_or(true, |history| history.is_bad(own));
+        let is_own = offered.is_some_and(|artifact| artifact.version == *own);
+        if is_own && !goes_back && !self.updates.is_trial_on() {
             self.progresses(|progress| progress.runs(counter, own)).await;
         }
     }

@@ -92,6 +92,11 @@ impl Progress {
         self.report.as_ref()
     }
 
+    /// True when this version was tried here, and the one before it is back.
+    pub fn is_put_back(&self, version: &Version) -> bool {
+        self.report.as_ref().is_some_and(|it| it.version == *version && it.state == Stage::PutBack)
+    }
+
     /// A release is there, which has this version for this client. What has become of that version already stays known:
     /// the same one is signed again and again, under higher counters.
     pub fn offered(&mut self, counter: u64, version: &Version, state: Stage) {

@@ -188,10 +188,9 @@ impl Rollouts {
     /// Reads anew how releases are rolled out: another process may have changed that, and has ended.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing is rolled out until it can be read.
+    /// [`StoreError`]; clients get nothing until it can be read.
     pub async fn reload(&self) -> Result<(), StoreError> {
         self.is_loaded.store(false, Ordering::Release);
-        self.write().rollouts.clear();
         self.changed();
         self.load().await
     }
@@ -241,6 +240,10 @@ impl Rollouts {
                 () = self.said.notified() => tokio::time::sleep(GATHER).await,
                 Ok(()) = handed_out.changed() => self.changed(),
             }
+            if let Err(error) = self.load().await {
+                unless_elsewhere(&error, "how releases are rolled out is not known");
+                continue;
+            }
             self.save().await;
             self.judge(online().into_iter().collect()).await;
         }
@@ -265,10 +268,6 @@ impl Rollouts {
                     // What was said meanwhile is newer, unless it is the same.
                     if known.reports.get(&report.device).is_none_or(|said| said.says_as(&report)) {
                         known.unsaved.remove(&report.device);
-                        // They were there, whether they have come back since or not.
-                        if report.state == UpdateState::Works {
-                            known.seen.insert(report.device);
-                        }
                         known.reports.insert(report.device, report);
                     }
                 }
@@ -373,6 +372,9 @@ impl Rollouts {
 
     /// Whether a client gets the release that is handed out now.
     fn admits(&self, device: &DeviceId, by: FetchedBy) -> Option<HandedOut> {
+        if !self.is_loaded.load(Ordering::Acquire) {
+            return None;
+        }
         let handed_out = self.mirror.handed_out().borrow().clone()?;
         let known = self.read();
         let of_this = known.of(&handed_out);
@@ -380,6 +382,8 @@ impl Rollouts {
             // A person may try it before everybody else does, but not what was seen to be bad.
             (FetchedBy::Hand, rollout) => rollout.is_none_or(Rollout::hands_out),
             (FetchedBy::Itself, None) => false,
+            // One that was started before another one is watched by nobody any more.
+            (FetchedBy::Itself, Some(rollout)) if known.last() != Some(rollout) => false,
             (FetchedBy::Itself, Some(rollout)) => {
                 let ring = |tags: &BTreeSet<Tag>| rollout.rings.of(&rollout.release.release, device, tags);
                 rollout.hands_out()
@@ -410,8 +414,10 @@ impl Releases for Rollouts {
             let _ = self.mirror.look().await;
             let Some(release) = self.admits(&device, wanted.by) else { return Ok(None) };
             let file = self.mirror.open(wanted).await?;
-            let known = Arc::clone(&self.known);
-            Ok(file.map(|file| Arc::new(UnlessHalted { file, release, known }) as Arc<dyn ReleaseFile>))
+            let (known, is_loaded) = (Arc::clone(&self.known), Arc::clone(&self.is_loaded));
+            let guarded =
+                |file| Arc::new(UnlessHalted { file, release, known, is_loaded }) as Arc<dyn ReleaseFile>;
+            Ok(file.map(guarded))
         })
     }
 
@@ -444,6 +450,7 @@ struct UnlessHalted {
     file: Arc<dyn ReleaseFile>,
     release: HandedOut,
     known: Arc<RwLock<Known>>,
+    is_loaded: Arc<AtomicBool>,
 }
 
 impl ReleaseFile for UnlessHalted {
@@ -454,7 +461,8 @@ impl ReleaseFile for UnlessHalted {
     fn read(&self, at: u64) -> BoxFuture<'_, io::Result<Vec<u8>>> {
         let is_halted = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            known.of(&self.release).is_some_and(|rollout| !rollout.hands_out())
+            !self.is_loaded.load(Ordering::Acquire)
+                || known.of(&self.release).is_some_and(|rollout| !rollout.hands_out())
         };
         match is_halted {
             true => Box::pin(async { Err(io::Error::other("the release was halted")) }),

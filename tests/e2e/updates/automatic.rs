@@ -33,6 +33,19 @@ impl Home {
         .await;
     }
 
+    /// What the server says of its roll-out once that is halted.
+    async fn until_halted(&self) -> Value {
+        soon("a halt", async {
+            loop {
+                let status = self.server.run(["rollout", "status", "--json"]).await.ok().json();
+                if status["rollout"]["state"] != "running" {
+                    return status["rollout"].clone();
+                }
+            }
+        })
+        .await
+    }
+
     /// Waits for what the status says of who installs the next version.
     async fn until_by(&self, by: &str) {
         self.client.until(by, |status| status["available"] == NEXT && status["update"]["by"] == by).await;
@@ -111,15 +124,7 @@ async fn a_version_that_does_not_work_is_put_back_and_said_to_be_so() {
     home.is_as_before(pid).await;
     assert!(home.history().is_bad(&NEXT.parse().unwrap()));
     // Its server has heard of it, and hands the version out to nobody any more.
-    let halted = soon("a halt", async {
-        loop {
-            let status = home.server.run(["rollout", "status", "--json"]).await.ok().json();
-            if status["rollout"]["state"] != "running" {
-                return status["rollout"].clone();
-            }
-        }
-    })
-    .await;
+    let halted = home.until_halted().await;
     assert_eq!(halted["state"]["halted"]["reason"], "it did not work for 1 of 1 clients", "{halted}");
     assert_eq!(
         (&halted["bad"][0]["version"], &halted["bad"][0]["state"]),
@@ -134,5 +139,24 @@ async fn a_version_that_does_not_work_is_put_back_and_said_to_be_so() {
     assert!(said.err.contains("petit-client upgrade --again"), "{said:?}");
     let said = home.client.run(["upgrade", "--again"]).await;
     refused(&said, "version 0.1.1 did not work here, so 0.1.0 is back");
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_person_has_put_back_is_not_installed_by_itself_again() {
+    let mut release = Release::new();
+    release.put(NEXT, &of_version(NEXT));
+    let home = Home::told(&release, &format!("mode = \"automatic\"\n{}", hours(-1, 4))).await;
+    home.until_version(NEXT).await;
+    home.until_stage(&Stage::Works).await;
+    home.client.run(["upgrade", "--back"]).await.ok();
+    home.until_version("0.1.0").await;
+    // That somebody does not want it is told to the operator, who goes on all the same.
+    home.until_halted().await;
+    home.server.run(["rollout", "resume"]).await.ok();
+    home.until_by("hand").await;
+    assert!(!home.history().is_bad(&NEXT.parse().unwrap()), "nobody has seen it fail");
+    home.fetched().await.ok();
+    home.until_version(NEXT).await;
     home.stop().await;
 }

@@ -104,7 +104,9 @@ fn of_rollout(rollout: &RolloutView) -> String {
         RolloutState::Halted { reason } => {
             format!("The roll-out of release {counter} is halted: {reason}. It was in {place}.")
         }
-        RolloutState::Done => format!("Release {counter} is rolled out to all clients."),
+        RolloutState::Done => {
+            format!("All clients hear of release {counter} now, those that come later as well.")
+        }
         RolloutState::RolledBack => {
             format!("The roll-out of release {counter} was rolled back: nobody gets it any more.")
         }

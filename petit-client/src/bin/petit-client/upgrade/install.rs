@@ -42,8 +42,10 @@ impl Upgrade<'_> {
         let Request { context, args, updates, .. } = self.request;
         let place = updates.place();
         // Before any program is run: that of another client is left alone for as long.
-        let replaced = self.replaced_trial()?;
+        self.is_nobody_elses_trial()?;
+        // Before anything is removed: whoever held the lock before may have switched to another version.
         self.is_of_this_version().await?;
+        let replaced = self.replaced_trial()?;
         let running = running::of_program(context, place).await?;
         if running.is_none() && args.by == FetchedBy::Itself {
             // It was stopped meanwhile, and whoever has done that has not asked for another version.
@@ -104,17 +106,21 @@ impl Upgrade<'_> {
         Err(context.failed(ExitCode::Failed, "cli.upgrade.changed", &[("found", &found)]))
     }
 
+    fn is_nobody_elses_trial(&self) -> Result<(), Failure> {
+        let Request { context, updates, .. } = self.request;
+        let trial = updates.place().trial().map_err(|error| failure(context, &error.into()))?;
+        let Some(trial) = trial.filter(|trial| !updates.is_ours(trial)) else { return Ok(()) };
+        let values: [(&str, &dyn Display); 2] =
+            [("version", &trial.version), ("config", &trial.test.config.display())];
+        Err(context.failed(ExitCode::Failed, "cli.upgrade.busy", &values))
+    }
+
     /// The trial that is on here, when the version on trial is the one that is to be replaced: the way back stays that
     /// which it had. What is left of another one is removed.
     fn replaced_trial(&self) -> Result<Option<Trial>, Failure> {
         let Request { context, updates, .. } = self.request;
         let trial = updates.place().trial().map_err(|error| failure(context, &error.into()))?;
         match trial {
-            Some(trial) if !updates.is_ours(&trial) => {
-                let values: [(&str, &dyn Display); 2] =
-                    [("version", &trial.version), ("config", &trial.test.config.display())];
-                Err(context.failed(ExitCode::Failed, "cli.upgrade.busy", &values))
-            }
             // What has worked is what a new version goes back to.
             Some(trial) if trial.version == *updates.own() && !trial.has_worked() => {
                 Ok(Some(trial).filter(|_| updates.place().previous().exists()))

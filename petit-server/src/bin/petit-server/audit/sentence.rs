@@ -120,7 +120,7 @@ fn of_rollout(body: &ChangeBody) -> Option<String> {
         ChangeBody::RolloutWidened { open } => format!("reaches {open} of its rings now"),
         ChangeBody::RolloutHalted { reason } => format!("halted: {reason}"),
         ChangeBody::RolloutResumed {} => "goes on".to_owned(),
-        ChangeBody::RolloutDone {} => "has reached everybody".to_owned(),
+        ChangeBody::RolloutDone {} => "all clients hear of it now".to_owned(),
         ChangeBody::RolloutRolledBack {} => "rolled back: nobody gets it any more".to_owned(),
         _ => return None,
     })
