@@ -6,7 +6,9 @@
 //! before stays until the next one comes: whoever has just begun to read it comes to its end.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+#[cfg(unix)]
+use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_host::files::{self, FileError};
 use zeroize::Zeroizing;
@@ -20,8 +22,10 @@ pub const CHAIN: &str = "fullchain.pem";
 pub const KEY: &str = "privkey.pem";
 
 /// Another command that puts a certificate there is waited for so long: it writes two small files.
+#[cfg(unix)]
 const ALONE_LIMIT: Duration = Duration::from_secs(10);
 /// And looked for this often.
+#[cfg(unix)]
 const ALONE_EVERY: Duration = Duration::from_millis(20);
 
 /// Why a pair was not copied.

@@ -65,13 +65,12 @@ pub(crate) fn uninstall(json: bool, ask: Ask) -> Result<(), Failure> {
         None => format!("{unit} is no service of this system any more."),
         Some(packaged) => format!("{unit} is the one of the package from now on: {}", packaged.display()),
     };
-    let mut removed = removed.clone();
     // The package's unit goes by it as well.
     #[cfg(target_os = "linux")]
-    if instead.is_none() {
-        removed.extend(super::socket_unit::forget());
-    }
-    for path in &removed {
+    let ports = if instead.is_none() { super::socket_unit::forget() } else { None };
+    #[cfg(not(target_os = "linux"))]
+    let ports: Option<std::path::PathBuf> = None;
+    for path in removed.iter().chain(&ports) {
         text.push_str(&format!("\nremoved  {}", path.display()));
     }
     for path in kept {
