@@ -56,6 +56,8 @@ pub struct Release {
     pub folder: PathBuf,
     pub release_key: ReleaseKey,
     pub manifest: Manifest,
+    /// What is handed out with it, whoever has signed that when.
+    pub handed_out: HandedOut,
     /// All signed documents, as clients fetch them.
     pub(super) bundle: Arc<[u8]>,
 }
@@ -68,6 +70,23 @@ pub struct HandedOut {
     /// SHA-256 of its targets, their versions and files, in hex: signed anew it is the same.
     pub content: String,
     pub versions: BTreeSet<String>,
+}
+
+impl HandedOut {
+    fn of(manifest: &Manifest) -> Self {
+        let targets = manifest.targets.iter();
+        let mut lines: Vec<String> = targets
+            .clone()
+            .map(|it| format!("{} {} {} {}\n", it.target, it.version, it.bytes, it.sha256))
+            .collect();
+        lines.sort();
+        let content = HEXLOWER.encode(&sha256(lines.concat().as_bytes()));
+        Self {
+            counter: manifest.counter,
+            content,
+            versions: targets.map(|it| it.version.to_string()).collect(),
+        }
+    }
 }
 
 /// How long a release is in force.
@@ -99,7 +118,8 @@ impl Release {
         let release_key = ReleaseKey::parse(&bundle.release_key)?;
         let manifest = Manifest::parse(&bundle.manifest)?;
         let bundle = serde_json::to_vec(&bundle).unwrap_or_default().into();
-        Ok(Self { folder: folder.to_owned(), release_key, manifest, bundle })
+        let handed_out = HandedOut::of(&manifest);
+        Ok(Self { folder: folder.to_owned(), release_key, manifest, handed_out, bundle })
     }
 
     /// What is missing of its copy, or is of another length; a look at the folder.
@@ -132,20 +152,6 @@ impl Release {
             .and_then(|file| intake.pass(file, &mut io::sink()).map_err(|error| error.to_string()));
         let judged = passed.and_then(|_| intake.finish().map_err(|error| error.to_string()));
         judged.err().map(|why| format!("{} is not the file that was signed: {why}", path.display()))
-    }
-
-    /// What is handed out with it, whoever has signed that when.
-    pub fn handed_out(&self) -> HandedOut {
-        let mut targets: Vec<String> = self
-            .manifest
-            .targets
-            .iter()
-            .map(|it| format!("{} {} {} {}\n", it.target, it.version, it.bytes, it.sha256))
-            .collect();
-        targets.sort();
-        let content = HEXLOWER.encode(&sha256(targets.concat().as_bytes()));
-        let versions = self.manifest.targets.iter().map(|it| it.version.to_string()).collect();
-        HandedOut { counter: self.manifest.counter, content, versions }
     }
 
     /// Until when clients take it.

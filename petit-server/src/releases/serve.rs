@@ -102,15 +102,17 @@ impl Mirror {
         // An error: the process ends.
         let found = tokio::task::spawn_blocking(move || mirror.release()).await.unwrap_or(Ok(None));
         self.see(&found);
-        Ok(found?.map(|release| release.handed_out()))
+        Ok(found?.map(|release| release.handed_out.clone()))
     }
 
     fn see(&self, found: &Result<Option<Arc<Release>>, ReleaseError>) {
         if let Ok(release) = found {
-            let now = release.as_ref().map(|release| release.handed_out());
+            let now = release.as_ref().map(|release| &release.handed_out);
             self.handed_out.send_if_modified(|before| {
-                let is_other = *before != now;
-                *before = now;
+                let is_other = before.as_ref() != now;
+                if is_other {
+                    *before = now.cloned();
+                }
                 is_other
             });
         }

@@ -135,7 +135,7 @@ impl Rollouts {
     ) -> Result<(), StoreError> {
         let release = ReleaseToRollOut { release: release.content.clone(), counter: release.counter };
         let work = move |store: Arc<dyn Store>| async move {
-            store.start_rollout(release, rings, soak, actor).await.map(Some)
+            store.start_rollout(release, rings, soak, actor).await
         };
         self.in_turn(|_| true, work).await
     }
@@ -151,8 +151,7 @@ impl Rollouts {
         if hands_out && self.read().last().is_some_and(|last| !is_of(last, handed_out.as_ref())) {
             return Err(Conflict::RolloutOfAnother.into());
         }
-        let work =
-            move |store: Arc<dyn Store>| async move { store.step_rollout(step, actor).await.map(Some) };
+        let work = move |store: Arc<dyn Store>| async move { store.step_rollout(step, actor).await };
         self.in_turn(|_| true, work).await
     }
 
@@ -164,7 +163,7 @@ impl Rollouts {
         work: impl FnOnce(Arc<dyn Store>) -> R + Send + 'static,
     ) -> Result<(), StoreError>
     where
-        R: Future<Output = Result<Option<Rollout>, StoreError>> + Send,
+        R: Future<Output = Result<Rollout, StoreError>> + Send,
     {
         let this = self.clone();
         in_its_own_task(async move {
@@ -174,12 +173,10 @@ impl Rollouts {
                 return Ok(());
             }
             let rollout = work(Arc::clone(this.directory.store())).await?;
-            if let Some(rollout) = rollout {
-                let Rollout { release, open, state, .. } = &rollout;
-                tracing::info!(counter = release.counter, open, ?state, "a roll-out goes its way");
-                this.write().set(rollout);
-                this.changed();
-            }
+            let Rollout { release, open, state, .. } = &rollout;
+            tracing::info!(counter = release.counter, open, ?state, "a roll-out goes its way");
+            this.write().set(rollout);
+            this.changed();
             Ok(())
         })
         .await
@@ -326,9 +323,7 @@ impl Rollouts {
         };
         // Its operator may have done something else meanwhile.
         let is_still = move |last: Option<&Rollout>| last == Some(&rollout);
-        let work = move |store: Arc<dyn Store>| async move {
-            store.step_rollout(step, Actor::Server).await.map(Some)
-        };
+        let work = move |store: Arc<dyn Store>| async move { store.step_rollout(step, Actor::Server).await };
         if let Err(error) = self.in_turn(is_still, work).await {
             unless_elsewhere(&error, "the roll-out was not changed");
         }
@@ -348,10 +343,12 @@ impl Rollouts {
             let Some(ring) = rollout.rings.of(&rollout.release.release, device, tags) else { return };
             let said = known.reports.get(device);
             let said = said.filter(|said| versions.is_some_and(|versions| versions.contains(&said.version)));
-            let presence = match () {
-                _ if online.contains(device) => Presence::Online,
-                _ if known.seen.contains(device) => Presence::Gone,
-                _ => Presence::Unseen,
+            let presence = if online.contains(device) {
+                Presence::Online
+            } else if known.seen.contains(device) {
+                Presence::Gone
+            } else {
+                Presence::Unseen
             };
             clients.push((*device, Client { ring, said: said.map(|said| (said.state, said.at)), presence }));
         });

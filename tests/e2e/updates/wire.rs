@@ -253,6 +253,7 @@ async fn a_download_that_drips_gives_way_to_a_newcomer_and_goes_on_later() {
                 Ok(Some(download)) => break download,
                 answer => assert_eq!(refused(answer), FetchRefusal::Busy),
             }
+            // Each question is a handshake, which would take the processor from the download that is waited for.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
