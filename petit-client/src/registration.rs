@@ -276,12 +276,13 @@ pub fn remove_pending(folder: &Folder) -> Result<(), RegistrationError> {
     Ok(files::remove(&folder.pending())?)
 }
 
-/// Forgets the registration, finished or not.
+/// Forgets the registration, finished or not, and what would be said to its server of updates.
 ///
 /// # Errors
 /// [`RegistrationError`].
 pub fn remove(folder: &Folder) -> Result<(), RegistrationError> {
     remove_pending(folder)?;
+    files::remove(&folder.update_progress())?;
     Ok(files::remove(&folder.registration())?)
 }
 

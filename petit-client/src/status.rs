@@ -96,6 +96,10 @@ pub enum UpdatePlan {
     },
     /// The client, which has tried in vain, some time later.
     Later,
+    /// The client, when the version that is on trial has shown that it works.
+    AfterTrial,
+    /// It did not work here, and is installed again only when a person insists.
+    GivenUp,
     /// A package manager, or whoever administers the computer.
     Other,
     /// Nobody: the customer does not want it.

@@ -2,8 +2,9 @@
 //! beside it, and this one goes back to it by itself.
 //!
 //! It works when it is connected and every service that worked before works again. It does not when it was connected for
-//! as long as it has without that, or when it has crashed three times in ten minutes. What is written down of that lies
-//! beside the program, which may be that of several clients; what was seen and what did not work is each client's own.
+//! as long as it has without that, or when it has crashed three times in ten minutes. One that is not connected for half an
+//! hour goes back as well. What is written down of that lies beside the program, which may be that of several clients; what
+//! was seen and what did not work is each client's own.
 
 pub mod by_itself;
 mod watch;
@@ -282,7 +283,12 @@ impl Updates {
             let marked = self.change(|history| history.remember_bad(version)).await;
             marked.unwrap_or_else(|error| unusable(&error));
         }
-        self.progresses(|progress| progress.becomes(version, Stage::PutBack)).await;
+        let stage = match verdict {
+            Verdict::DoesNotWork | Verdict::Unknown => Stage::PutBack,
+            Verdict::Declined => Stage::Declined,
+            Verdict::NotTried => Stage::Failed,
+        };
+        self.progresses(|progress| progress.becomes(version, stage)).await;
     }
 }
 

@@ -3,6 +3,7 @@
 //! where the customer allows it the version is installed by a process of its own (`updates::by_itself`).
 
 mod looks;
+mod turns;
 
 use petit_engine::agent::{Agent, AgentState};
 use petit_engine::proto::control::{FetchedBy, Text, UpdateReport, UpdateState};
@@ -13,12 +14,14 @@ use petit_host::update::{
 };
 use tokio::time::Instant;
 
-use self::looks::{HINT_EVERY, Looks, NONE_ANY_MORE, up_to};
+use self::looks::{HINT_EVERY, Looks, NONE_ANY_MORE};
+use self::turns::Turns;
 use super::Client;
 use super::inner::Available;
 use crate::config::{UpdateMode, UpdateSettings};
 use crate::releases::{Fetcher, ReleaseError};
 use crate::status::{UpdatePlan, VersionStanding};
+use crate::updates::by_itself::Deed;
 use crate::updates::{UpdateError, Updates, by_itself};
 
 /// Why it is not known whether there is another version.
@@ -44,7 +47,9 @@ impl Client {
     /// Cancelling leaves a process that installs a version at it: it is what takes this one's place.
     pub async fn watch_available(&self, updates: &Updates, target: &Target) {
         let looks = Looks::new(Instant::now());
-        let mut watching = Watching { client: self, updates, target, looks, known: None, turn: None };
+        let turns = Turns::default();
+        let mut watching =
+            Watching { client: self, updates, target, looks, known: None, turns, told: String::new() };
         loop {
             tokio::time::sleep(HINT_EVERY).await;
             watching.look_when_due().await;
@@ -61,8 +66,10 @@ struct Watching<'a> {
     looks: Looks,
     /// The release as it was last looked at.
     known: Option<Verified>,
-    /// When this client installs a version by itself: not all of them at the same moment.
-    turn: Option<(Version, Instant)>,
+    /// When this client installs a version by itself.
+    turns: Turns,
+    /// Why the release that is known is of no use, as it was said last.
+    told: String,
 }
 
 impl Watching<'_> {
@@ -143,15 +150,22 @@ impl Watching<'_> {
 
     /// Does what is to be done with the release that is known: says it, or has it installed.
     async fn follow(&mut self) {
-        let settings = self.client.shared.inner.lock().await.config.updates;
+        let (settings, is_online) = {
+            let inner = self.client.shared.inner.lock().await;
+            (inner.config.updates, inner.agent.as_ref().is_some_and(is_online))
+        };
         let advice = match &self.known {
-            None => return self.show(Available::default()).await,
+            None => {
+                self.turns.put_off();
+                return self.show(Available::default()).await;
+            }
             Some(verified) => self.decide(verified, settings).await,
         };
         let advice = match advice {
             Ok(advice) => advice,
             Err(error) => {
-                tracing::debug!(error = %chain(&error), "the release that is known is of no use now");
+                self.turns.put_off();
+                self.tell_of_no_use(chain(&error));
                 return self.show(Available::default()).await;
             }
         };
@@ -160,31 +174,36 @@ impl Watching<'_> {
         let (version, plan) = match advice.step {
             Step::Nothing => {
                 self.works_already(counter).await;
+                self.turns.put_off();
                 return self.show(Available { standing, ..Available::default() }).await;
             }
-            Step::GivenUp { .. } => return self.show(Available { standing, ..Available::default() }).await,
+            Step::GivenUp { version } => (version, UpdatePlan::GivenUp),
             Step::Tell { version } => (version, self.left_to(settings)),
             Step::Ask { version } => (version, UpdatePlan::Hand),
             Step::Wait { version, hours } => (version, UpdatePlan::Itself { hours: Some(hours) }),
             Step::Install(artifact) => {
                 let version = artifact.version.clone();
-                // Somebody has put it back, or it has not come to anything here: a person may try again.
-                let plan = match self.updates.progress().is_ok_and(|progress| progress.is_put_back(&version))
-                {
-                    true => UpdatePlan::Hand,
-                    false => self.plan(&version, settings),
+                let plan = self.plan(&version);
+                let installs = plan.is_none() && is_online;
+                self.offered(counter, &version).await;
+                let plan = plan.unwrap_or(UpdatePlan::Itself { hours: settings.hours });
+                self.show(Available { version: Some(version.clone()), plan: Some(plan), standing }).await;
+                return match installs {
+                    true => self.install_in_turn(&version, settings).await,
+                    false => self.turns.put_off(),
                 };
-                (version, plan)
             }
         };
         self.offered(counter, &version).await;
-        if matches!(plan, UpdatePlan::Hand | UpdatePlan::Other | UpdatePlan::Nobody) {
-            self.turn = None;
-        }
-        self.show(Available { version: Some(version.clone()), plan: Some(plan), standing }).await;
-        if self.turn.as_ref().is_some_and(|(of, at)| *of == version && *at <= Instant::now()) {
-            self.turn = None;
-            self.install(&version).await;
+        self.turns.put_off();
+        self.show(Available { version: Some(version), plan: Some(plan), standing }).await;
+    }
+
+    /// Says why the release that is known is of no use, once.
+    fn tell_of_no_use(&mut self, why: String) {
+        if self.told != why {
+            tracing::warn!(error = why, "the release that is known is of no use now");
+            self.told = why;
         }
     }
 
@@ -197,36 +216,42 @@ impl Watching<'_> {
         }
     }
 
-    /// When this process installs a version that it may install now.
-    fn plan(&mut self, version: &Version, settings: UpdateSettings) -> UpdatePlan {
+    /// Why this process does not install a version now that it may install; `None` when it does.
+    fn plan(&self, version: &Version) -> Option<UpdatePlan> {
         let now = Time::now();
-        let next = self.updates.progress().map_or(now, |progress| progress.next_attempt(version, now));
-        // One after the other: the version before is kept until the one that runs has shown that it works.
-        if next > now || self.updates.is_trial_on() {
-            self.turn = None;
-            return if next > now { UpdatePlan::Later } else { UpdatePlan::Itself { hours: settings.hours } };
+        let progress = self.updates.progress().ok();
+        // It has not come to anything here, or somebody has put it back: a person may try again.
+        if progress.as_ref().is_some_and(|progress| progress.has_gone_back(version)) {
+            Some(UpdatePlan::Hand)
+        } else if progress.is_none_or(|progress| progress.next_attempt(version, now) > now) {
+            Some(UpdatePlan::Later)
+        } else if self.updates.is_trial_on() {
+            // One after the other: the version before is kept until the one that runs has shown that it works.
+            Some(UpdatePlan::AfterTrial)
+        } else {
+            None
         }
-        if self.turn.as_ref().is_none_or(|(of, _)| of != version) {
-            let spread = by_itself::spread(settings.hours, by_itself::minute_of_the_day());
-            self.turn = Some((version.clone(), Instant::now() + up_to(spread)));
-        }
-        UpdatePlan::Itself { hours: settings.hours }
     }
 
-    /// Installs a version as `upgrade` does. Where that succeeds another process takes this one's place meanwhile.
-    async fn install(&self, version: &Version) {
-        let now = Time::now();
-        self.updates.progresses(|progress| progress.attempted(version, now)).await;
-        // What is not written down would be tried again and again.
-        if self.updates.progress().map_or(true, |progress| progress.next_attempt(version, now) <= now) {
-            return tracing::warn!(%version, "another version is not installed, as that cannot be written down");
+    /// Installs a version as `upgrade` does, when it is this client's turn. Where that succeeds another process takes this
+    /// one's place meanwhile.
+    async fn install_in_turn(&mut self, version: &Version, settings: UpdateSettings) {
+        let spread = by_itself::spread(settings.hours, by_itself::minute_of_the_day());
+        if !self.turns.take(version, spread, Instant::now()) {
+            return;
         }
+        let place = self.updates.place();
+        // Where another client of this program has brought it to a new version, this one has but to begin anew.
+        let deed = match place.is_of_this_process() {
+            Some(false) => Deed::Restart,
+            Some(true) | None => Deed::Upgrade,
+        };
         tracing::info!(%version, "installing another version");
-        let program = self.updates.place().program();
-        match by_itself::run(program, &self.client.folder().config).await {
-            Ok(()) => tracing::info!(%version, "the process that installs another version has ended"),
+        match by_itself::run(place, &self.client.folder().config, deed).await {
+            Ok(said) => tracing::info!(%version, said, "the process that installs another version has ended"),
             Err(why) => tracing::warn!(%version, why, "another version was not installed"),
         }
+        self.turns.in_vain(Instant::now());
     }
 
     /// The release has the version that runs already, and nothing is known of a trial of it.
@@ -284,7 +309,8 @@ fn is_online(agent: &Agent) -> bool {
 /// As it goes over the wire; nothing where only a later version knows what it means.
 fn said(report: &Report) -> Option<UpdateReport> {
     let state = match report.state {
-        Stage::Waiting => UpdateState::Waiting,
+        // A person stands before it.
+        Stage::Waiting | Stage::Declined => UpdateState::Waiting,
         Stage::OnTrial => UpdateState::OnTrial,
         Stage::Works => UpdateState::Works,
         Stage::PutBack => UpdateState::PutBack,

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use petit_host::update::Hours;
-use tokio::io::AsyncReadExt;
+use petit_host::update::{Hours, Place};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 /// The option of `upgrade` that says that nobody has typed it.
 pub const OPTION: &str = "by-itself";
 /// How long it may take in all. A download is bounded by its progress, and goes on from where it was the next time.
 const LIMIT: Duration = Duration::from_hours(2);
-/// What of its last words is kept.
+/// What of its words is kept.
 const WORDS_BYTES: u64 = 4 * 1024;
 /// The longest time over which clients of a server spread when they begin.
 const MOST_SPREAD: Duration = Duration::from_mins(30);
@@ -33,7 +33,16 @@ pub fn spread(hours: Option<Hours>, minute: u16) -> Duration {
     (left / 10).min(MOST_SPREAD)
 }
 
-/// Has a program bring itself to the version of the server's release. Returns when that is done, which this process does not
+/// What a program is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// To bring itself to the version of the server's release.
+    Upgrade,
+    /// To take the place of the client that runs.
+    Restart,
+}
+
+/// Has the program at a place do something for a client. Returns its words when that is done, which this process does not
 /// live to see where another one takes its place.
 ///
 /// # Errors
@@ -41,37 +50,52 @@ pub fn spread(hours: Option<Hours>, minute: u16) -> Duration {
 ///
 /// # Cancel safety
 /// Cancelling leaves the process at it.
-pub async fn run(program: &Path, config: &Path) -> Result<(), String> {
+pub async fn run(place: &Place, config: &Path, deed: Deed) -> Result<String, String> {
+    let program = place.program();
     let mut command = Command::new(program);
-    command.args(["upgrade", &format!("--{OPTION}"), "--config"]).arg(config);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.args(["--lang", "en", "--config"]).arg(config);
+    match deed {
+        Deed::Upgrade => command.args(["upgrade", &format!("--{OPTION}")]),
+        Deed::Restart => command.arg("restart"),
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A Ctrl-C that ends this process in its terminal is not meant for that one, in whatever step it is.
     #[cfg(unix)]
     command.process_group(0);
     let mut child =
         command.spawn().map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
-    let said = child.stderr.take();
-    let mut words = Vec::new();
+    let (said, complained) = (child.stdout.take(), child.stderr.take());
     let ends = async {
-        if let Some(said) = said {
-            let _ = said.take(WORDS_BYTES).read_to_end(&mut words).await;
-        }
-        child.wait().await
+        let (said, complained) = tokio::join!(first_line(said), first_line(complained));
+        (child.wait().await, said, complained)
     };
     let ended = tokio::time::timeout(LIMIT, ends).await;
     match ended {
-        Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => {
-            let words = String::from_utf8_lossy(&words);
-            let words = words.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            Err(if words.is_empty() { status.to_string() } else { words.to_owned() })
+        Ok((Ok(status), said, _)) if status.success() => Ok(said),
+        Ok((Ok(status), _, complained)) => {
+            let why = complained.trim_start_matches("error: ");
+            Err(if why.is_empty() { status.to_string() } else { why.to_owned() })
         }
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok((Err(error), ..)) => Err(error.to_string()),
         Err(_) => {
-            let _ = child.start_kill();
+            // Whoever has switched to another version sees to what becomes of it.
+            if place.trial().is_ok_and(|trial| trial.is_none()) {
+                let _ = child.start_kill();
+            }
             Err(format!("it did not end within {LIMIT:?}"))
         }
     }
+}
+
+async fn first_line(from: Option<impl AsyncRead + Unpin>) -> String {
+    let mut words = Vec::new();
+    if let Some(from) = from {
+        let mut kept = from.take(WORDS_BYTES);
+        let _ = kept.read_to_end(&mut words).await;
+        // The rest is taken, so that it never has to wait for a reader.
+        let _ = tokio::io::copy(&mut kept.into_inner(), &mut tokio::io::sink()).await;
+    }
+    String::from_utf8_lossy(&words).lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::watch::{Outcome, Watch, judge};
+use super::watch::{Outcome, Watch, judge, lasts};
 use super::*;
 use crate::daemon::{NotRestarted, Restart};
 use crate::status::{Connection, Status};
@@ -73,14 +73,20 @@ fn only_the_time_that_it_is_connected_counts_against_it() {
     let mut watch = watch_of(&["web"]);
     assert_eq!(watch.see(&away, at(0), sets_up), None);
     assert_eq!(watch.due(), Some(at(30 * 60)), "one that is never connected goes back in the end");
+    assert_eq!(watch_of(&["web"]).see(&away, at(0), sets_up), None);
     assert_eq!(watch.see(&online, at(1000), sets_up), None);
     assert_eq!(watch.due(), Some(at(1120)));
     assert_eq!(watch.see(&away, at(1100), sets_up), None);
-    assert_eq!(watch.due(), None, "for ever, while the server is away");
-    assert_eq!(watch.see(&online, at(5000), sets_up), None);
-    assert_eq!(watch.due(), Some(at(5020)));
-    assert_eq!(watch.see(&online, at(5019), sets_up), None);
-    assert_eq!(watch.see(&online, at(5020), sets_up), Some(Outcome::DoesNot));
+    assert_eq!(watch.due(), Some(at(1100 + 30 * 60)), "nor does one stay that loses its line");
+    assert_eq!(watch.see(&online, at(2000), sets_up), None);
+    assert_eq!(watch.due(), Some(at(2020)));
+    assert_eq!(watch.see(&online, at(2019), sets_up), None);
+    let mut lost = watch_of(&["web"]);
+    assert_eq!(lost.see(&online, at(0), sets_up), None);
+    for (seconds, outcome) in [(10, None), (30 * 60 + 9, None), (30 * 60 + 10, Some(Outcome::Unconnected))] {
+        assert_eq!(lost.see(&away, at(seconds), sets_up), outcome, "{seconds}");
+    }
+    assert_eq!(watch.see(&online, at(2020), sets_up), Some(Outcome::DoesNot));
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,7 +238,7 @@ async fn a_process_whose_program_is_not_at_its_path_any_more_keeps_the_way_back(
     assert!(place.previous().exists());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_client_of_a_program_judges_for_itself_and_what_goes_back_goes_back_for_all() {
     let home = Home::on_trial();
     let other = home.other();
@@ -244,7 +250,8 @@ async fn each_client_of_a_program_judges_for_itself_and_what_goes_back_goes_back
     assert_eq!(home.trial(), before);
     let (_sender, statuses) = watch::channel(status(&ONLINE, &[]));
     let (restart, _restarts) = mpsc::channel(1);
-    other.watch(statuses, &restart).await;
+    let watched = tokio::time::timeout(Duration::from_hours(1), other.watch(statuses, &restart)).await;
+    assert!(watched.is_err(), "it never ends");
     assert_eq!(home.trial(), before, "that nothing of its own is missing says nothing");
     let mut trial = before.unwrap();
     trial.goes_back(Verdict::DoesNotWork);
@@ -272,8 +279,12 @@ async fn a_history_that_cannot_be_written_does_not_keep_a_version_from_going_bac
 async fn a_version_that_was_put_back_by_hand_is_not_bad() {
     let home = Home::on_trial();
     let lock = home.updates.place.lock(Duration::ZERO).await.unwrap();
-    home.updates.go_back(&lock, home.trial().unwrap(), Verdict::Unknown).await.unwrap();
+    let own = home.updates.own.clone();
+    home.updates.progresses(|progress| progress.offered(7, &own, Stage::Works)).await;
+    home.updates.go_back(&lock, home.trial().unwrap(), Verdict::Declined).await.unwrap();
     assert!(home.is_the_old_program() && !home.is_bad());
+    assert_eq!(home.updates.report().map(|report| report.state), Some(Stage::Declined));
+    assert!(home.updates.progress().unwrap().has_gone_back(&own), "it is for a person to install it again");
 }
 
 /// Refuses to restart so often, then does it. Returns how long that took.
@@ -315,9 +326,76 @@ async fn the_version_before_is_kept_until_the_new_one_has_worked_for_a_while() {
     tokio::time::sleep(KEPT - Duration::from_secs(1)).await;
     assert_eq!(home.updates.report().map(|report| report.state), Some(Stage::Works), "it is said at once");
     assert!(home.updates.place.previous().exists() && home.trial().is_some());
-    watching.await.unwrap();
-    assert!(!home.updates.place.previous().exists() && home.trial().is_none());
+    while home.trial().is_some() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(!home.updates.place.previous().exists());
     assert!(begin.elapsed() < KEPT + Duration::from_mins(1), "{:?}", begin.elapsed());
+    watching.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_way_back_stays_for_as_long_as_a_version_that_has_worked_is_not_connected() {
+    let minutes = Duration::from_mins;
+    let (sender, statuses) = watch::channel(status(&AWAY, &[]));
+    let begin = Instant::now();
+    let lasting = tokio::spawn(lasts(KEPT, statuses.clone()));
+    tokio::time::sleep(minutes(29)).await;
+    assert!(!lasting.is_finished(), "five minutes are over, and nothing is shown by that");
+    sender.send(status(&ONLINE, &[("web", "red")])).unwrap();
+    assert!(lasting.await.unwrap(), "that a service has stopped is not its fault");
+    assert_eq!(begin.elapsed(), minutes(29));
+    // Each time that it is away counts by itself.
+    let lasting = tokio::spawn(lasts(minutes(60), statuses.clone()));
+    for connection in [&AWAY, &ONLINE, &AWAY, &ONLINE] {
+        sender.send(status(connection, &[])).unwrap();
+        tokio::time::sleep(minutes(20)).await;
+    }
+    assert!(lasting.await.unwrap());
+    sender.send(status(&AWAY, &[])).unwrap();
+    let begin = Instant::now();
+    assert!(!lasts(KEPT, statuses).await);
+    assert_eq!(begin.elapsed(), minutes(30));
+}
+
+/// Another version was put in this one's place, and this one runs.
+#[cfg(target_os = "linux")]
+async fn left_over(prepare: impl FnOnce(&mut Trial)) -> (Home, Duration) {
+    let home = Home::new();
+    let (place, new) = (&home.updates.place, "9.9.9".parse::<Version>().unwrap());
+    home.updates.progresses(|progress| progress.offered(7, &new, Stage::OnTrial)).await;
+    let mut trial = Trial::new(new, home.updates.own.clone(), home.test());
+    prepare(&mut trial);
+    home.write(&trial);
+    std::fs::write(place.staged(), "the new program").unwrap();
+    place.switch(Kept::Previous).unwrap();
+    let (_sender, statuses) = watch::channel(status(&ONLINE, &[("web", "green")]));
+    let (restart, _restarts) = mpsc::channel(1);
+    let updates = home.updates.clone();
+    let begin = Instant::now();
+    let watching = tokio::spawn(async move { updates.watch(statuses, &restart).await });
+    while home.trial().is_some() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    watching.abort();
+    (home, begin.elapsed())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn a_version_that_was_put_in_place_and_never_began_is_taken_away_again() {
+    let (home, took) = left_over(|_| {}).await;
+    assert!((Duration::from_mins(2)..Duration::from_mins(3)).contains(&took), "{took:?}");
+    assert_eq!(home.updates.place.is_of_this_process(), Some(true));
+    assert_eq!(
+        home.updates.report().map(|report| report.state),
+        Some(Stage::Failed),
+        "it may be tried again"
+    );
+    // One that had taken over has died.
+    let (home, _) = left_over(Trial::serves).await;
+    assert_eq!(home.updates.place.is_of_this_process(), Some(true));
+    assert_eq!(home.updates.report().map(|report| report.state), Some(Stage::PutBack));
 }
 
 #[tokio::test]

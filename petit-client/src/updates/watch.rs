@@ -17,81 +17,115 @@ use crate::status::{Connection, Light, Status};
 const AGAIN: Duration = Duration::from_mins(1);
 /// How often it is looked whether another version that takes this one's place has come to stay.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long a new version may go without having been connected at all, before the one before it tries: a server that is away
-/// is so for both, but what keeps a version from connecting may be the version.
+/// How long a new version may go without being connected, before the one before it tries: a server that is away is so for
+/// both, but what keeps a version from connecting may be the version.
 const UNCONNECTED: Duration = Duration::from_mins(30);
+/// How long whoever puts a version in place may take to begin it: a hand-over has 30 s, and a client that has to stop first as
+/// long as what is under way.
+const BEGINS_WITHIN: Duration = Duration::from_mins(2);
 /// How long somebody is waited for who updates the program, before it is tried again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Updates {
-    /// Watches over the trial that this version is on, to its end. When it is not to go on, asks for a restart, again and
-    /// again: nobody else would.
+    /// Watches over trials, that of this version and that of one that is to take its place. What is not to go on goes back,
+    /// and where the program at its path is not the one that runs, though it is to be, a restart is asked for, again and
+    /// again: nobody else would. Never ends.
     ///
     /// # Cancel safety
     /// Cancel safe; the time that it was connected is counted anew then.
     pub async fn watch(&self, statuses: watch::Receiver<Status>, restart: &mpsc::Sender<Restart>) {
-        let mut due = None;
+        let mut left_over = LeftOver::default();
         loop {
-            let settled = match due {
-                Some(due) => Ok(due),
-                None => self.settle(&statuses).await,
-            };
-            match settled {
-                Ok(Due::Nothing) => return,
-                Ok(Due::Restart) => {
-                    due = Some(Due::Restart);
-                    ask(restart).await;
-                }
-                Ok(Due::Look) => {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                    continue;
-                }
+            match self.settle(&statuses, &mut left_over).await {
+                Ok(Due::Look) => tokio::time::sleep(LOOK_EVERY).await,
+                Ok(Due::Restart) => break,
                 Err(error) => {
                     tracing::error!(error = %chain(&error), "the trial of this version is not over");
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
+        }
+        loop {
+            ask(restart).await;
             tokio::time::sleep(AGAIN).await;
         }
     }
 
-    async fn settle(&self, statuses: &watch::Receiver<Status>) -> Result<Due, UpdateError> {
-        // As when the process that has taken this one's place has died soon.
-        if self.place.is_of_this_process() == Some(false) && self.history()?.is_bad(&self.own) {
-            return Ok(Due::Restart);
-        }
-        let trial = match self.place.trial()?.filter(|trial| self.is_ours(trial)) {
-            None => return Ok(Due::Nothing),
-            // It may come to nothing, and this version is on trial again then.
-            Some(trial) if trial.version != self.own => return Ok(Due::Look),
-            Some(trial) => trial,
+    async fn settle(
+        &self,
+        statuses: &watch::Receiver<Status>,
+        left_over: &mut LeftOver,
+    ) -> Result<Due, UpdateError> {
+        let is_in_place = self.place.is_of_this_process() != Some(false);
+        let trial = self.place.trial()?.filter(|trial| self.is_ours(trial));
+        let trial = match trial {
+            // As when the process that has taken this one's place has died soon.
+            _ if !is_in_place && self.has_gone_back()? => return Ok(Due::Restart),
+            None => return Ok(Due::Look),
+            Some(trial) if trial.version == self.own => trial,
+            Some(trial) => {
+                let is_alone = trial.before == self.own && !is_in_place;
+                if is_alone && left_over.is_due(&trial, Instant::now()) {
+                    self.take_over_from_nobody().await?;
+                }
+                return Ok(Due::Look);
+            }
         };
         let verdict = match trial.goes_back_for() {
             Some(verdict) => verdict,
-            None if trial.has_worked() => return self.prove(&trial).await,
+            None if trial.has_worked() => return self.prove(&trial, statuses).await,
             None => match judge(Watch::new(&trial), statuses.clone(), |name| self.sets_up(name)).await {
-                Outcome::Works => return self.works().await,
+                Outcome::Works => return self.works(statuses).await,
                 Outcome::DoesNot => {
                     tracing::error!(version = %self.own, "not all that worked before does");
                     Verdict::DoesNotWork
                 }
-                Outcome::Unconnected => {
-                    tracing::error!(version = %self.own, "this version has not been connected at all");
-                    Verdict::Unknown
-                }
+                Outcome::Unconnected => self.unconnected(),
             },
         };
+        self.leaves(verdict).await
+    }
+
+    /// This version does not go on.
+    async fn leaves(&self, verdict: Verdict) -> Result<Due, UpdateError> {
         let lock = self.place.lock(PATIENCE).await?;
         let Some(trial) = self.own_trial()? else { return Ok(Due::Look) };
         tracing::error!("going back to the version before");
         let way = self.go_back(&lock, trial, verdict).await?;
         let is_replaced = way == WayBack::Taken || self.place.is_of_this_process() == Some(false);
-        Ok(if is_replaced { Due::Restart } else { Due::Nothing })
+        Ok(if is_replaced { Due::Restart } else { Due::Look })
     }
 
-    /// Writes down that this version works. The one before it is kept a while longer, for the case of crashes.
-    async fn works(&self) -> Result<Due, UpdateError> {
+    fn unconnected(&self) -> Verdict {
+        tracing::error!(version = %self.own, "this version has not been connected for too long");
+        Verdict::Unknown
+    }
+
+    /// True when this version was put back, and goes on because the one before it does not run.
+    fn has_gone_back(&self) -> Result<bool, UpdateError> {
+        Ok(self.history()?.is_bad(&self.own) || self.progress()?.has_gone_back(&self.own))
+    }
+
+    /// This version runs on, though another one is in its place: whoever put it there was ended before it was begun, or it
+    /// has died and this version has taken its place back. It would begin some day with nobody there, so this one's program
+    /// comes back.
+    async fn take_over_from_nobody(&self) -> Result<(), UpdateError> {
         let lock = self.place.lock(PATIENCE).await?;
-        let Some(mut trial) = self.own_trial()? else { return Ok(Due::Look) };
+        let trial = self.place.trial()?.filter(|trial| self.is_ours(trial) && trial.before == self.own);
+        let Some(trial) = trial else { return Ok(()) };
+        tracing::warn!(version = %trial.version, "another version was put in place and does not run; it is taken away");
+        let verdict = if trial.is_running() { Verdict::Unknown } else { Verdict::NotTried };
+        if self.go_back(&lock, trial, verdict).await? == WayBack::Taken {
+            self.place.end_trial()?;
+        }
+        Ok(())
+    }
+
+    /// Writes down that this version works. The one before it is kept a while longer: that was one glance.
+    async fn works(&self, statuses: &watch::Receiver<Status>) -> Result<Due, UpdateError> {
+        let lock = self.place.lock(PATIENCE).await?;
+        let trial = self.own_trial()?.filter(|trial| trial.goes_back_for().is_none());
+        let Some(mut trial) = trial else { return Ok(Due::Look) };
         tracing::info!(version = %self.own, "the new version works");
         let is_kept = !trial.test.kept.is_zero();
         if is_kept {
@@ -102,12 +136,16 @@ impl Updates {
         }
         drop(lock);
         self.progresses(|progress| progress.becomes(&self.own, Stage::Works)).await;
-        if is_kept { self.prove(&trial).await } else { Ok(Due::Look) }
+        if is_kept { self.prove(&trial, statuses).await } else { Ok(Due::Look) }
     }
 
-    /// Ends the trial of a version that has worked, when it has not crashed for a while either.
-    async fn prove(&self, trial: &Trial) -> Result<Due, UpdateError> {
-        tokio::time::sleep(trial.test.kept).await;
+    /// Ends the trial of a version that has worked, when it has not crashed for a while either and is connected then. That
+    /// a service has stopped meanwhile is what services do.
+    async fn prove(&self, trial: &Trial, statuses: &watch::Receiver<Status>) -> Result<Due, UpdateError> {
+        if !lasts(trial.test.kept, statuses.clone()).await {
+            let verdict = self.unconnected();
+            return self.leaves(verdict).await;
+        }
         let _lock = self.place.lock(PATIENCE).await?;
         let Some(trial) = self.own_trial()? else { return Ok(Due::Look) };
         if trial.goes_back_for().is_none() {
@@ -128,11 +166,52 @@ impl Updates {
 /// What is still to be done about a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
-    Nothing,
-    /// Something may come of another version.
+    /// Nothing, or something may come of another version.
     Look,
     /// Another program is in its place, and is to run.
     Restart,
+}
+
+/// Since when a version has been in place of this one that nobody begins.
+#[derive(Debug, Default)]
+pub(super) struct LeftOver {
+    of: Option<(Trial, Instant)>,
+}
+
+impl LeftOver {
+    /// Whether it has been so for longer than whoever puts it there takes to begin it. Each change begins anew.
+    pub(super) fn is_due(&mut self, trial: &Trial, now: Instant) -> bool {
+        match &self.of {
+            Some((of, since)) if of == trial => now.saturating_duration_since(*since) >= BEGINS_WITHIN,
+            _ => {
+                self.of = Some((trial.clone(), now));
+                false
+            }
+        }
+    }
+}
+
+/// Waits until a version has been there for a while, and is connected. False when it was not connected for too long.
+pub(super) async fn lasts(kept: Duration, mut statuses: watch::Receiver<Status>) -> bool {
+    let until = Instant::now() + kept;
+    let mut away_since = None;
+    loop {
+        let now = Instant::now();
+        let is_online = matches!(statuses.borrow_and_update().connection, Connection::Online { .. });
+        away_since = if is_online { None } else { Some(away_since.unwrap_or(now)) };
+        let due = match away_since {
+            None if now >= until => return true,
+            None => until,
+            Some(since) if now >= since + UNCONNECTED => return false,
+            Some(since) => since + UNCONNECTED,
+        };
+        tokio::select! {
+            changed = statuses.changed() => if changed.is_err() {
+                return std::future::pending().await;
+            },
+            () = tokio::time::sleep_until(due) => {}
+        }
+    }
 }
 
 /// Has the program at its path run. Returns when that has not come about.
@@ -160,7 +239,7 @@ pub fn working(status: &Status) -> Vec<String> {
 pub(super) enum Outcome {
     Works,
     DoesNot,
-    /// It was never connected, so nothing can be told.
+    /// It has not been connected for so long that nothing can be told.
     Unconnected,
 }
 
@@ -196,28 +275,19 @@ pub(super) struct Watch {
     worked: Vec<String>,
     /// How much longer it may be connected.
     left: Duration,
-    online_since: Option<Instant>,
-    contact: Contact,
+    contact: Option<Contact>,
 }
 
-/// Whether a version on trial has been connected already.
-#[derive(Debug)]
+/// Whether it is connected, and since when.
+#[derive(Clone, Copy, Debug)]
 enum Contact {
-    /// Since when it is waited for.
-    Awaited {
-        since: Option<Instant>,
-    },
-    Made,
+    Online(Instant),
+    Away(Instant),
 }
 
 impl Watch {
     pub(super) fn new(trial: &Trial) -> Self {
-        Self {
-            worked: trial.test.worked.clone(),
-            left: trial.test.within,
-            online_since: None,
-            contact: Contact::Awaited { since: None },
-        }
+        Self { worked: trial.test.worked.clone(), left: trial.test.within, contact: None }
     }
 
     pub(super) fn see(
@@ -226,16 +296,15 @@ impl Watch {
         now: Instant,
         sets_up: impl Fn(&str) -> bool,
     ) -> Option<Outcome> {
-        if let Some(since) = self.online_since {
+        if let Some(Contact::Online(since)) = self.contact {
             self.left = self.left.saturating_sub(now.saturating_duration_since(since));
         }
         let is_online = matches!(status.connection, Connection::Online { .. });
-        self.online_since = is_online.then_some(now);
-        if is_online {
-            self.contact = Contact::Made;
-        } else if let Contact::Awaited { since } = &mut self.contact {
-            since.get_or_insert(now);
-        }
+        self.contact = Some(match self.contact {
+            _ if is_online => Contact::Online(now),
+            Some(Contact::Away(since)) => Contact::Away(since),
+            _ => Contact::Away(now),
+        });
         let working: BTreeSet<String> = working(status).into_iter().collect();
         // One that was taken out of the config meanwhile says nothing; one that this version does not show does.
         let is_shown = |name: &str| status.services.iter().any(|service| service.name.as_str() == name);
@@ -244,22 +313,18 @@ impl Watch {
             Some(Outcome::Works)
         } else if self.left.is_zero() {
             Some(Outcome::DoesNot)
-        } else if self.give_up_at().is_some_and(|at| at <= now) {
+        } else if !is_online && self.due().is_some_and(|at| at <= now) {
             Some(Outcome::Unconnected)
         } else {
             None
         }
     }
 
-    /// When the time is over, if the connection lasts, or does not come about.
+    /// When the time is over, if nothing changes.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.online_since.map(|since| since + self.left).or_else(|| self.give_up_at())
-    }
-
-    fn give_up_at(&self) -> Option<Instant> {
-        match self.contact {
-            Contact::Awaited { since } => since.map(|since| since + UNCONNECTED),
-            Contact::Made => None,
-        }
+        self.contact.map(|contact| match contact {
+            Contact::Online(since) => since + self.left,
+            Contact::Away(since) => since + UNCONNECTED,
+        })
     }
 }

@@ -21,6 +21,8 @@ use super::{Fault, Trouble};
 const WORDS_BYTES: u64 = 64 * 1024;
 /// How long a child that is dead may take to be reaped, and what it has said to come through.
 const REAP: Duration = Duration::from_secs(5);
+/// How long a child may take to end whose link has ended.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a program runs, and so its successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,8 +228,12 @@ impl Started {
     /// Makes sure that it is dead, and returns why it was of no use. Only after this is anything taken back.
     pub async fn end(mut self) -> Trouble {
         let child = &mut self.process.child;
-        // Before it is ended from here.
-        let fault = child.try_wait().ok().flatten().map(fault_of).unwrap_or_default();
+        // Before it is ended from here. One that ends has its sockets closed a moment before that can be waited for.
+        let ended = match self.link.has_ended() {
+            true => tokio::time::timeout(ENDS_WITHIN, child.wait()).await.ok().and_then(Result::ok),
+            false => child.try_wait().ok().flatten(),
+        };
+        let fault = ended.map(fault_of).unwrap_or_default();
         let killed = child.start_kill();
         let status = tokio::time::timeout(REAP, child.wait()).await;
         let words = match self.words.take() {
@@ -291,11 +297,16 @@ mod tests {
 
     /// A successor that has served, has said this at last, and has ended.
     async fn served(last: &str) -> Started {
+        served_and("", last).await
+    }
+
+    /// The same, and then does something more.
+    async fn served_and(then: &str, last: &str) -> Started {
         let said = |text: &str| format!("\\000\\000\\000\\{:03o}{text}", text.len());
         let all = [r#"{"say":"ready"}"#, r#"{"say":"serving"}"#].map(said).concat();
         let last = if last.is_empty() { String::new() } else { said(last) };
         // The link is its standard input.
-        let script = format!("printf '{all}{last}' >&0");
+        let script = format!("printf '{all}{last}' >&0; {then}");
         let mut started = Started::start(Start {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
@@ -315,6 +326,17 @@ mod tests {
         let mut started = served("").await;
         assert_eq!(started.idle().await, PredecessorAction::TakeBack);
         assert_eq!(started.state(), Predecessor::Serving);
+    }
+
+    #[tokio::test]
+    async fn one_that_somebody_has_killed_is_not_to_blame_though_its_link_ends_first() {
+        let count = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
+        let mut started = served_and(&format!("exec 0<&-; {count}; kill -9 $$"), "").await;
+        assert_eq!(started.idle().await, PredecessorAction::TakeBack);
+        assert_eq!(started.end().await.fault, Fault::Surroundings);
+        let mut started = served_and(&format!("exec 0<&-; {count}; exit 3"), "").await;
+        assert_eq!(started.idle().await, PredecessorAction::TakeBack);
+        assert_eq!(started.end().await.fault, Fault::Itself);
     }
 
     #[tokio::test]

@@ -11,12 +11,14 @@ use super::form::{self, FORM, HistoryError};
 use super::values::{Time, Version};
 use crate::files::FileError;
 
-/// Between the first attempt that a client makes by itself and the second; twice as long before each further one.
+/// Between the first attempt that a client makes by itself and the second; twice as long before the third.
 const FIRST_PAUSE: Duration = Duration::from_mins(15);
-/// How often it tries within [`ATTEMPTS_WITHIN`].
-const MAX_ATTEMPTS: usize = 3;
-/// One night.
-const ATTEMPTS_WITHIN: Duration = Duration::from_hours(12);
+/// How often it tries in a row, such as within one night.
+const IN_A_ROW: u32 = 3;
+/// After the first row; twice as long after each further one, up to [`LONGEST_PAUSE`]: what has failed as often does not go
+/// away by itself, and each attempt may be a download.
+const FIRST_REST: Duration = Duration::from_hours(12);
+const LONGEST_PAUSE: Duration = Duration::from_hours(7 * 24);
 
 /// What is known of a release and of attempts to install one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,8 @@ pub enum Stage {
     Works,
     /// It was tried, and the version before it is back.
     PutBack,
+    /// A person wanted the version before it back.
+    Declined,
     /// It could not be had, or not be begun.
     Failed,
     /// One that a later version knows.
@@ -62,7 +66,9 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Attempts {
     version: Version,
-    at: Vec<Time>,
+    /// How many there were.
+    count: u32,
+    last: Time,
 }
 
 impl Progress {
@@ -92,9 +98,10 @@ impl Progress {
         self.report.as_ref()
     }
 
-    /// True when this version was tried here, and the one before it is back.
-    pub fn is_put_back(&self, version: &Version) -> bool {
-        self.report.as_ref().is_some_and(|it| it.version == *version && it.state == Stage::PutBack)
+    /// True when this version was here, and the one before it is back: the next time it is for a person to install it.
+    pub fn has_gone_back(&self, version: &Version) -> bool {
+        let gone = |state: &Stage| matches!(state, Stage::PutBack | Stage::Declined);
+        self.report.as_ref().is_some_and(|it| it.version == *version && gone(&it.state))
     }
 
     /// A release is there, which has this version for this client. What has become of that version already stays known:
@@ -123,31 +130,27 @@ impl Progress {
     /// The moment from which on this client may try to install a version by itself; it may have passed.
     pub fn next_attempt(&self, version: &Version, now: Time) -> Time {
         let of_version = self.attempts.as_ref().filter(|attempts| attempts.version == *version);
-        // Of a clock that was set back meanwhile nothing can be told.
-        let made = || of_version.into_iter().flat_map(|attempts| &attempts.at).filter(|at| **at <= now);
-        let recent = made().filter(|at| now < at.after(ATTEMPTS_WITHIN)).count();
-        let last = made().max();
-        match (last, recent) {
-            (None, _) => now,
-            (Some(last), 0) => *last,
-            (Some(last), recent) if recent < MAX_ATTEMPTS => {
-                let doubled = u32::try_from(recent - 1).unwrap_or_default();
-                last.after(FIRST_PAUSE * 2_u32.pow(doubled))
-            }
-            (Some(_), recent) => {
-                // The oldest of those that may still count.
-                let oldest = made().filter(|at| now < at.after(ATTEMPTS_WITHIN)).nth(recent - MAX_ATTEMPTS);
-                oldest.map_or(now, |at| at.after(ATTEMPTS_WITHIN))
-            }
+        match of_version {
+            // Of a clock that was set back meanwhile nothing can be told.
+            Some(attempts) if attempts.last <= now => attempts.last.after(pause(attempts.count)),
+            _ => now,
         }
     }
 
     /// This client begins to install a version by itself. To be written before it does.
     pub fn attempted(&mut self, version: &Version, now: Time) {
         let before = self.attempts.take().filter(|attempts| attempts.version == *version);
-        let mut at = before.map(|attempts| attempts.at).unwrap_or_default();
-        at.retain(|at| *at <= now && now < at.after(ATTEMPTS_WITHIN));
-        at.push(now);
-        self.attempts = Some(Attempts { version: version.clone(), at });
+        let count = before.map_or(0, |attempts| attempts.count).saturating_add(1);
+        self.attempts = Some(Attempts { version: version.clone(), count, last: now });
+    }
+}
+
+/// How long it is waited after so many attempts in vain.
+fn pause(attempts: u32) -> Duration {
+    let (rows, of_row) = (attempts / IN_A_ROW, attempts % IN_A_ROW);
+    let doubled = |first: Duration, times: u32| first.saturating_mul(2_u32.saturating_pow(times));
+    match of_row.checked_sub(1) {
+        Some(before) => doubled(FIRST_PAUSE, before),
+        None => doubled(FIRST_REST, rows.saturating_sub(1)).min(LONGEST_PAUSE),
     }
 }

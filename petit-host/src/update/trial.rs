@@ -59,7 +59,11 @@ pub struct Trial {
 pub enum Verdict {
     /// It did not work, and is not tried again.
     DoesNotWork,
-    /// Nobody has seen it fail by its own fault. Also for whatever a later version calls its verdicts.
+    /// A person wanted the version before back.
+    Declined,
+    /// It was not tried: something else kept it from that.
+    NotTried,
+    /// It did not stay, and nothing says that it is to blame. Also for whatever a later version calls its verdicts.
     #[serde(other)]
     Unknown,
 }
@@ -155,7 +159,7 @@ impl Trial {
         }
         if self.crashes.len() >= MAX_CRASHES {
             Beginning::PutBack(Verdict::DoesNotWork)
-        } else if self.excuses >= MAX_EXCUSES && self.works_since.is_none() {
+        } else if self.excuses >= MAX_EXCUSES {
             // Where the computer is at fault the version before cannot begin either, and nothing is lost.
             Beginning::PutBack(Verdict::Unknown)
         } else {
@@ -166,6 +170,11 @@ impl Trial {
     /// A process of this version has taken over: from here on its end would be a crash.
     pub fn serves(&mut self) {
         self.is_running = true;
+    }
+
+    /// True when a process of this version has begun, and has not ended in an orderly way.
+    pub fn is_running(&self) -> bool {
+        self.is_running
     }
 
     /// It ends in an orderly way: that is no crash.
@@ -182,9 +191,10 @@ impl Trial {
     /// All that worked before works again.
     pub fn works(&mut self, now: Time) {
         self.works_since.get_or_insert(now);
+        self.excuses = 0;
     }
 
-    /// True once it was said that it [works](Self::works): the version before is kept for the case of crashes alone.
+    /// True once it was said that it [works](Self::works): the version before is kept a while longer.
     pub fn has_worked(&self) -> bool {
         self.works_since.is_some()
     }

@@ -1,6 +1,8 @@
 //! What the customer allows: a client that installs a version by itself, in its hours, and one that does not.
 
-use petit_host::update::{Progress, Stage};
+use std::os::unix::fs::MetadataExt;
+
+use petit_host::update::{Progress, Stage, Time};
 
 use super::*;
 
@@ -134,6 +136,9 @@ async fn a_version_that_does_not_work_is_put_back_and_said_to_be_so() {
     assert!(said.out.contains("hands out no release for this computer now"), "{said:?}");
     // Its operator goes on all the same, and a person may insist.
     home.server.run(["rollout", "resume"]).await.ok();
+    home.until_by("given_up").await;
+    let said = home.client.run(["status"]).await.ok();
+    assert!(said.out.contains("0.1.1 did not work here, so it is not installed again"), "{said:?}");
     let said = home.fetched().await;
     refused(&said, "did not work, so it is not installed again");
     assert!(said.err.contains("petit-client upgrade --again"), "{said:?}");
@@ -151,12 +156,92 @@ async fn what_a_person_has_put_back_is_not_installed_by_itself_again() {
     home.until_stage(&Stage::Works).await;
     home.client.run(["upgrade", "--back"]).await.ok();
     home.until_version("0.1.0").await;
-    // That somebody does not want it is told to the operator, who goes on all the same.
-    home.until_halted().await;
-    home.server.run(["rollout", "resume"]).await.ok();
     home.until_by("hand").await;
+    home.until_stage(&Stage::Declined).await;
     assert!(!home.history().is_bad(&NEXT.parse().unwrap()), "nobody has seen it fail");
+    // To the operator it is one that waits for a person, and no reason to halt.
+    let rollout = soon("its word", async {
+        loop {
+            let status = home.server.run(["rollout", "status", "--json"]).await.ok().json();
+            if status["rollout"]["counts"]["works"] == 0 {
+                return status["rollout"].clone();
+            }
+        }
+    })
+    .await;
+    assert_eq!(
+        (&rollout["counts"]["waiting"], &rollout["state"]),
+        (&1.into(), &"running".into()),
+        "{rollout}"
+    );
     home.fetched().await.ok();
     home.until_version(NEXT).await;
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn what_fails_its_test_is_tried_later_and_is_not_fetched_again() {
+    let mut release = Release::new();
+    release.put(NEXT, b"#!/bin/sh\necho no such library >&2; exit 127\n");
+    let home = Home::told(&release, &format!("mode = \"automatic\"\n{}", hours(-1, 4))).await;
+    let pid = home.pid().await;
+    home.until_stage(&Stage::Failed).await;
+    home.until_by("later").await;
+    let (progress, now) =
+        (Progress::read(&home.client.dir().join("updates.progress.json")).unwrap(), Time::now());
+    let next = progress.next_attempt(&NEXT.parse().unwrap(), now);
+    assert!(next > now.after(Duration::from_mins(10)), "{progress:?}");
+    let logs = home.client.run(["logs", "--lines", "1000"]).await.ok().out;
+    assert!(logs.contains("did not pass its test") && logs.contains("no such library"), "{logs}");
+    // A person who tries it again has it tested again, and nothing comes over the line.
+    let fetched = home.client.dir().join("release").join(release::FILE);
+    let before = fetched.metadata().unwrap().ino();
+    refused(&home.fetched().await, "no such library");
+    assert_eq!(fetched.metadata().unwrap().ino(), before, "it is the one that came the first time");
+    home.is_as_before(pid).await;
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_stopped_while_a_version_is_tested_keeps_its_own() {
+    let mut release = Release::new();
+    let dir = tempfile::tempdir().unwrap();
+    let stop = dir.path().join("stop");
+    // Its look at the config file is the moment at which somebody stops the client.
+    let program = format!(
+        "#!/bin/sh\ncase $1 in\nversion) echo '{{\"software\": \"petit-client {NEXT}\"}}';;\nconfig) sh {};;\nesac\n",
+        stop.display()
+    );
+    release.put(NEXT, program.as_bytes());
+    let home = Home::new(&release).await;
+    let (own, config) = (home.program.display().to_string(), home.client.config().display().to_string());
+    std::fs::write(&stop, format!("{own} stop --config {config} >&2\n")).unwrap();
+    home.allow(&format!("mode = \"automatic\"\n{}", hours(-1, 4)));
+    home.give_roots_to_server(&release);
+    home.put(&release).await.ok();
+    home.server.run(["rollout", "start", "--rings", "100%"]).await.ok();
+    home.until_stage(&Stage::Failed).await;
+    assert!(std::fs::read(&home.program).unwrap() == home.bytes, "the program was changed");
+    assert!(!home.place().staged().exists() && home.place().trial().unwrap().is_none());
+    home.client.run(["start"]).await.ok();
+    home.client.until_green().await;
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_whose_program_another_one_has_updated_only_begins_anew() {
+    let mut release = Release::new();
+    release.put(NEXT, &of_version(NEXT));
+    let home = Home::told(&release, "mode = \"ask\"").await;
+    home.until_by("hand").await;
+    // As when the trial of another client of this program is over already.
+    let place = home.place();
+    std::fs::write(place.staged(), of_version(NEXT)).unwrap();
+    std::fs::set_permissions(place.staged(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(place.staged(), &home.program).unwrap();
+    home.allow(&format!("mode = \"automatic\"\n{}", hours(-1, 4)));
+    home.until_version(NEXT).await;
+    home.until_stage(&Stage::Works).await;
+    assert!(place.trial().unwrap().is_none());
     home.stop().await;
 }

@@ -1,5 +1,6 @@
 //! What a client begins with, however it is started: the lock, the config, the log.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use petit_client::client::ClientStartError;
@@ -105,11 +106,15 @@ impl Beginning {
         }
         // The journal keeps the log of a service.
         let log = (!folder.is_of_systemd()).then(|| folder.log());
-        let level = logs::start(log.as_deref(), !how.background, config.log_level);
-        let level = level.map_err(|error| {
-            let path = folder.log();
-            context.failed(ExitCode::Failed, "cli.no_log", &[("path", &path.display()), ("why", &error)])
-        })?;
+        let level = match logs::start(log.as_deref(), !how.background, config.log_level) {
+            Ok(level) => level,
+            Err(error) => {
+                excuse(&updates, how).await;
+                let path = folder.log();
+                let values: [(&str, &dyn Display); 2] = [("path", &path.display()), ("why", &error)];
+                return Err(context.failed(ExitCode::Failed, "cli.no_log", &values));
+            }
+        };
         begun.log();
         let signals = Signals::new().map_err(|error| Failure::of(&error))?;
         Ok(Self { config, lock, level, signals })

@@ -153,6 +153,8 @@ fn of_updates(texts: &Texts, status: &Status) -> Vec<String> {
             Some(UpdatePlan::Itself { hours: Some(_) }) => "cli.status.available.hours",
             Some(UpdatePlan::Itself { hours: None }) => "cli.status.available.itself",
             Some(UpdatePlan::Later) => "cli.status.available.later",
+            Some(UpdatePlan::AfterTrial) => "cli.status.available.after_trial",
+            Some(UpdatePlan::GivenUp) => "cli.status.available.given_up",
             Some(UpdatePlan::Other) => "cli.status.available.other",
             Some(UpdatePlan::Nobody) => "cli.status.available.never",
         };

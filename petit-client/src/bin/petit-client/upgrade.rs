@@ -134,17 +134,19 @@ async fn follow(request: &Request<'_>, what: Wanted) -> Result<(), Failure> {
         }
         Step::GivenUp { version } => return Err(request.given_up(&version, &advice.standing)),
         Step::Install(artifact) if request.context.folder.is_of_service() => {
+            let mut key = "cli.upgrade.of_service.check";
             if what != Wanted::Check {
                 request.fetch(artifact).await?;
                 Upgrade { request, artifact }.measure()?;
+                key = "cli.upgrade.of_service";
             }
-            request.say("cli.upgrade.of_service", Outcome::Told, &artifact.version, &advice.standing);
+            request.say(key, Outcome::Told, &artifact.version, &advice.standing);
         }
         Step::Install(artifact) if what == Wanted::Check => {
             request.say("cli.upgrade.available", Outcome::Available, &artifact.version, &advice.standing);
         }
         Step::Install(artifact) => {
-            request.begin(artifact).await;
+            request.begin(artifact).await?;
             if let Err(failure) = request.fetch(artifact).await {
                 return Err(request.failed(&artifact.version, failure).await);
             }
@@ -164,7 +166,9 @@ async fn install(request: &Request<'_>) -> Result<(), Failure> {
         Step::Nothing | Step::Tell { .. } | Step::Ask { .. } | Step::Wait { .. } => return Ok(()),
     };
     let installed = Upgrade { request, artifact }.install(lock).await;
-    if let Some(fetching) = request.fetching {
+    // What has failed may be tried again, and need not come over the line again for that.
+    let is_settled = installed.is_ok() || request.is_bad(&artifact.version);
+    if let Some(fetching) = request.fetching.filter(|_| is_settled) {
         fetching.clear();
     }
     let (key, outcome) = installed.map_err(|failure| request.with(&advice.standing, failure))?;

@@ -29,16 +29,28 @@ fn what_has_become_of_a_version_stays_known_when_it_is_signed_again() {
 }
 
 #[test]
-fn attempts_come_after_growing_pauses_and_three_times_a_night() {
+fn attempts_come_after_growing_pauses_three_times_a_night_and_ever_less_often() {
+    const HOUR: u64 = 60;
     let new = version("0.2.0");
     let mut progress = Progress::default();
     assert_eq!(progress.next_attempt(&new, at(0)), at(0));
-    for (attempted, next) in [(0, 15), (15, 45), (45, 12 * 60), (12 * 60, 12 * 60 + 15)] {
-        progress.attempted(&new, at(attempted));
-        assert_eq!(progress.next_attempt(&new, at(attempted)), at(next), "after {attempted}");
+    let mut now = 0;
+    let pauses =
+        [15, 30, 12 * HOUR, 15, 30, 24 * HOUR, 15, 30, 48 * HOUR, 15, 30, 96 * HOUR, 15, 30, 7 * 24 * HOUR];
+    for pause in pauses {
+        progress.attempted(&new, at(now));
+        assert_eq!(progress.next_attempt(&new, at(now)), at(now + pause), "after {now}");
+        now += pause;
     }
-    assert_eq!(progress.next_attempt(&version("0.3.0"), at(12 * 60)), at(12 * 60), "another one");
-    assert!(progress.next_attempt(&new, at(48 * 60)) <= at(48 * 60));
+    for _ in 0..1000 {
+        progress.attempted(&new, at(now));
+        assert!(progress.next_attempt(&new, at(now)) <= at(now + 7 * 24 * HOUR));
+    }
+    assert_eq!(progress.next_attempt(&version("0.3.0"), at(now)), at(now), "another one");
+    assert!(
+        progress.next_attempt(&new, at(now + 8 * 24 * HOUR)) <= at(now + 8 * 24 * HOUR),
+        "it may have passed"
+    );
     // A clock that was set back holds up nothing.
     assert_eq!(progress.next_attempt(&new, time("2026-11-01T00:00:00Z")), time("2026-11-01T00:00:00Z"));
 }

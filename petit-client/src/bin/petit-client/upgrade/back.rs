@@ -29,7 +29,7 @@ pub(crate) async fn back(context: &Context) -> Result<(), Failure> {
     let trial = trial.filter(|trial| updates.is_ours(trial)).ok_or_else(nothing)?;
     let running = running::of_program(context, place).await?;
     let (version, before) = (trial.version.clone(), trial.before.clone());
-    let way = updates.go_back(&lock, trial, Verdict::Unknown).await;
+    let way = updates.go_back(&lock, trial, Verdict::Declined).await;
     if way.map_err(|error| failure(context, &error))? == WayBack::None {
         return Err(nothing());
     }

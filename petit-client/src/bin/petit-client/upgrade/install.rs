@@ -13,7 +13,9 @@ use petit_host::cli::{Failure, chain};
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::files;
-use petit_host::update::{Artifact, Kept, Measured, PlaceLock, Stage, StageError, Trial, Version, WayBack};
+use petit_host::update::{
+    Artifact, Kept, Measured, PlaceLock, Stage, StageError, Step, Trial, Version, WayBack,
+};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -67,6 +69,12 @@ impl Upgrade<'_> {
             before = replaced.before.clone();
         }
         let is_nothing_known = worked.is_empty();
+        if args.by == FetchedBy::Itself
+            && let Err(failure) = self.is_wanted_still().await
+        {
+            let _ = files::remove(&place.staged());
+            return Err(self.request.failed(&self.artifact.version, failure).await);
+        }
         let trial =
             Trial::new(self.artifact.version.clone(), before, updates.test(worked, args.within, args.kept));
         if let Err(failure) = self.switch(&trial, replaced.as_ref()) {
@@ -96,6 +104,19 @@ impl Upgrade<'_> {
         Err(context.failed(ExitCode::Failed, "cli.upgrade.self_test", &values))
     }
 
+    /// To test a program, and to see what works, takes its time: the client may have been stopped meanwhile, and its config
+    /// have changed.
+    async fn is_wanted_still(&self) -> Result<(), Failure> {
+        let Request { context, updates, .. } = self.request;
+        if running::of_program(context, updates.place()).await?.is_none() {
+            return Err(context.failure(LocalError::Call(CallError::NotRunning)));
+        }
+        match self.request.advice().await?.step {
+            Step::Install(_) => Ok(()),
+            _ => Err(context.failed(ExitCode::Failed, "cli.upgrade.allowed_no_more", &[])),
+        }
+    }
+
     /// The program at its path may be another one by now than that of this process.
     async fn is_of_this_version(&self) -> Result<(), Failure> {
         let Request { context, updates, .. } = self.request;
@@ -112,7 +133,8 @@ impl Upgrade<'_> {
         let Some(trial) = trial.filter(|trial| !updates.is_ours(trial)) else { return Ok(()) };
         let values: [(&str, &dyn Display); 2] =
             [("version", &trial.version), ("config", &trial.test.config.display())];
-        Err(context.failed(ExitCode::Failed, "cli.upgrade.busy", &values))
+        let hint = context.texts.format("cli.upgrade.busy.hint", &values);
+        Err(context.failed(ExitCode::Failed, "cli.upgrade.busy", &values).hint(hint))
     }
 
     /// The trial that is on here, when the version on trial is the one that is to be replaced: the way back stays that
@@ -204,7 +226,7 @@ impl Upgrade<'_> {
     }
 
     async fn restart(&self, replaced: Option<Trial>) -> Result<Said, Failure> {
-        let Request { context, updates, .. } = self.request;
+        let Request { context, args, updates, .. } = self.request;
         let version = &self.artifact.version;
         let error = match context.client().restart().await {
             Ok(_) => return self.ending().await,
@@ -214,12 +236,14 @@ impl Upgrade<'_> {
             LocalError::Call(CallError::Refused(problem)) if problem.code == daemon::NOT_READY => {
                 Verdict::DoesNotWork
             }
-            LocalError::Call(CallError::Refused(_)) => Verdict::Unknown,
+            LocalError::Call(CallError::Refused(_)) => Verdict::NotTried,
             // Whoever was asked is gone, or does not answer. What is there now decides.
             _ => match running::software(context, &name(version), SERVES).await {
                 Some(software) if software == name(version) => return self.ending().await,
+                // It was stopped meanwhile, and whoever has done that has not asked for another version.
+                None if args.by == FetchedBy::Itself => Verdict::NotTried,
                 None => return Ok(("cli.upgrade.next_start", Outcome::NextStart)),
-                Some(_) => Verdict::Unknown,
+                Some(_) => Verdict::NotTried,
             },
         };
         let why = context.failure(error).message;
@@ -239,7 +263,7 @@ impl Upgrade<'_> {
         // Somebody else has ended it meanwhile, one way or the other.
         let Some(trial) = trial.filter(|trial| trial.version == self.artifact.version) else { return Ok(()) };
         let version = trial.version.clone();
-        let back = match &replaced {
+        match &replaced {
             None => {
                 let way = updates.go_back(&lock, trial, verdict).await.map_err(failed);
                 way.and_then(|_| self.undo(None).map_err(|error| Failure::of(&error)))
@@ -249,17 +273,10 @@ impl Upgrade<'_> {
                     updates.judged(&version, verdict).await;
                     self.undo(Some(before)).map_err(|error| Failure::of(&error))
                 }
-                Ok(WayBack::None) => {
-                    updates.go_back(&lock, trial, Verdict::Unknown).await.map(drop).map_err(failed)
-                }
+                Ok(WayBack::None) => updates.go_back(&lock, trial, verdict).await.map(drop).map_err(failed),
                 Err(error) => Err(Failure::of(&error)),
             },
-        };
-        if verdict == Verdict::Unknown {
-            // It was not tried, as far as anybody knows.
-            updates.progresses(|progress| progress.becomes(&version, Stage::Failed)).await;
         }
-        back
     }
 
     /// What is said of a version that is not in its place any more.
@@ -270,7 +287,7 @@ impl Upgrade<'_> {
         let key = match verdict {
             _ if !is_there => "cli.upgrade.not_back",
             Verdict::DoesNotWork => "cli.upgrade.back",
-            Verdict::Unknown => "cli.upgrade.not_now",
+            Verdict::Unknown | Verdict::NotTried | Verdict::Declined => "cli.upgrade.not_now",
         };
         let found = found.unwrap_or_else(|| context.texts.get("cli.upgrade.nothing_runs"));
         let values: [(&str, &dyn Display); 4] =

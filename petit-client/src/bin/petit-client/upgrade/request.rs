@@ -113,18 +113,36 @@ impl Request<'_> {
         }
     }
 
+    /// True when a version was seen not to work here.
+    pub(super) fn is_bad(&self, version: &Version) -> bool {
+        self.updates.history().is_ok_and(|history| history.is_bad(version))
+    }
+
     /// Nothing is held against a version any more.
     pub(super) async fn forgive(&self, version: &Version) -> Result<(), Failure> {
         let forgiven = self.updates.change(|history| history.forgive(version)).await;
         forgiven.map_err(|error| failure(self.context, &error))
     }
 
-    /// Somebody begins to install it.
-    pub(super) async fn begin(&self, artifact: &Artifact) {
-        let counter = self.verified.manifest().counter;
-        self.updates
-            .progresses(|progress| progress.offered(counter, &artifact.version, Stage::Waiting))
+    /// Somebody begins to install it. What is done without anybody, and could not be written down, would be tried again and
+    /// again.
+    pub(super) async fn begin(&self, artifact: &Artifact) -> Result<(), Failure> {
+        let Self { context, args, updates, verified, .. } = self;
+        let (counter, version, now) = (verified.manifest().counter, &artifact.version, Time::now());
+        let is_by_itself = args.by == FetchedBy::Itself;
+        updates
+            .progresses(|progress| {
+                progress.offered(counter, version, Stage::Waiting);
+                if is_by_itself {
+                    progress.attempted(version, now);
+                }
+            })
             .await;
+        let is_noted = updates.progress().is_ok_and(|progress| progress.next_attempt(version, now) > now);
+        if is_by_itself && !is_noted {
+            return Err(context.failed(ExitCode::Failed, "cli.upgrade.not_noted", &[]));
+        }
+        Ok(())
     }
 
     /// It could not be had, or not be begun.
@@ -134,12 +152,18 @@ impl Request<'_> {
     }
 
     pub(super) fn say(&self, key: &str, outcome: Outcome, version: &Version, standing: &Standing) {
-        let Self { context, updates, args, .. } = self;
-        let values: [(&str, &dyn Display); 4] = [
+        let Self { context, updates, args, verified, installed, .. } = self;
+        let artifact = verified.manifest().artifact(&installed.target);
+        let (file, sha256) = artifact
+            .map(|artifact| (artifact.file.to_string(), artifact.sha256.to_string()))
+            .unwrap_or_default();
+        let path = args.from.join(file);
+        let values: [(&str, &dyn Display); 5] = [
             ("version", version),
             ("before", updates.own()),
             ("unit", &petit_host::service::unit(folder::NAME)),
-            ("path", &args.from.display()),
+            ("path", &path.display()),
+            ("sha256", &sha256),
         ];
         let mut text = context.texts.format(key, &values);
         let said = words(context, standing);
