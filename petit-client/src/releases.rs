@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use petit_engine::agent::{Download, FetchError, Source, fetch};
+use petit_engine::limits;
 use petit_engine::name::ServerAddr;
-use petit_engine::proto::control::{BUNDLE_FILE, Fetch, FetchedBy, Text};
+use petit_engine::proto::control::{BUNDLE_FILE, Fetch, FetchRefusal, FetchedBy, Text};
 use petit_engine::secret::random_bytes;
 use petit_host::files::{self, FileError};
 use petit_host::lock::{Lock, LockError};
@@ -29,8 +30,9 @@ use crate::vault::{Vault, VaultError};
 
 /// Tries in a row that have brought nothing, after which a download is given up for this time.
 const FRUITLESS: u32 = 3;
-/// Tries in all: a server that sends next to nothing, and then nothing, is not asked for ever.
-const TRIES: u32 = 30;
+/// Tries in all that have brought less than [`limits::DOWNLOAD_PIECE_BYTES`]: a server that sends next to nothing, or is
+/// always busy, is not asked for ever.
+const POOR: u32 = 30;
 /// Whoever only looks what there is has the folder for a moment.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// Between two tries, once more with each that has brought nothing.
@@ -165,9 +167,8 @@ impl Fetcher {
         if File::open(&whole).and_then(Measured::of).is_ok_and(is_there) {
             return Ok(());
         }
-        let (mut fruitless, mut tries) = (0, 0);
+        let mut tries = Tries::default();
         loop {
-            tries += 1;
             let before = length(&part);
             let error = match self.attempt(artifact, &part).await {
                 Ok(()) => {
@@ -175,15 +176,18 @@ impl Fetcher {
                     return Ok(placed.map_err(io_of("write", &whole))?);
                 }
                 // What was there before was of another file, perhaps.
-                Err(ReleaseError::Unfit { .. }) if before > 0 && tries < TRIES => continue,
+                Err(ReleaseError::Unfit { .. }) if before > 0 && tries.may_begin_anew() => continue,
                 Err(ReleaseError::Fetch(error)) if error.is_passing() => error,
                 Err(error) => return Err(error),
             };
-            fruitless = if length(&part) > before { 0 } else { fruitless + 1 };
-            if fruitless >= FRUITLESS || tries >= TRIES {
-                return Err(error.into());
+            let outcome = match &error {
+                FetchError::Refused { refusal: FetchRefusal::Busy, .. } => Try::Busy,
+                _ => Try::Brought(length(&part).saturating_sub(before)),
+            };
+            match tries.next(outcome) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error.into()),
             }
-            tokio::time::sleep(pause(fruitless)).await;
         }
     }
 
@@ -283,13 +287,83 @@ fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |found| found.len())
 }
 
-/// Drawn at random, so that many who were cut off at the same moment do not come back at one.
-fn pause(fruitless: u32) -> Duration {
-    let dice = random_bytes::<2>().map_or(0, u16::from_ne_bytes);
-    PAUSE * 2_u32.pow(fruitless) / 2 + Duration::from_millis(u64::from(dice % 1000))
+/// How often an artifact was asked for in vain.
+#[derive(Debug, Default)]
+struct Tries {
+    /// In a row.
+    fruitless: u32,
+    /// In all.
+    poor: u32,
+}
+
+/// What has come of a try that has not brought all of it.
+#[derive(Clone, Copy, Debug)]
+enum Try {
+    /// As many others were served as can be, each for a turn at least.
+    Busy,
+    /// So many bytes.
+    Brought(u64),
+}
+
+impl Tries {
+    /// After which pause there is another one; `None` when it is given up for this time.
+    fn next(&mut self, last: Try) -> Option<Duration> {
+        let (least, spread) = match last {
+            Try::Busy => (limits::DOWNLOAD_TURN / 2, limits::DOWNLOAD_TURN / 2),
+            Try::Brought(bytes) => {
+                self.fruitless = if bytes > 0 { 0 } else { self.fruitless + 1 };
+                (PAUSE * 2_u32.pow(self.fruitless) / 2, PAUSE)
+            }
+        };
+        let is_poor = |bytes| usize::try_from(bytes).is_ok_and(|bytes| bytes < limits::DOWNLOAD_PIECE_BYTES);
+        self.poor += u32::from(!matches!(last, Try::Brought(bytes) if !is_poor(bytes)));
+        // Drawn at random, so that many who were cut off at the same moment do not come back at one.
+        let dice = random_bytes::<2>().map_or(0, u16::from_ne_bytes);
+        let pause = least + spread.mul_f64(f64::from(dice) / f64::from(u16::MAX));
+        (self.fruitless < FRUITLESS && self.poor < POOR).then_some(pause)
+    }
+
+    /// True once in a while, for what was kept and is of no use.
+    fn may_begin_anew(&mut self) -> bool {
+        self.poor += 1;
+        self.poor < POOR
+    }
 }
 
 fn io_of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
     move |source| FileError::Io { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIECE: u64 = limits::DOWNLOAD_PIECE_BYTES as u64;
+
+    #[test]
+    fn who_is_told_that_others_are_served_waits_until_they_have_had_their_turns() {
+        let mut tries = Tries::default();
+        let mut waited = Duration::ZERO;
+        while let Some(pause) = tries.next(Try::Busy) {
+            waited += pause;
+        }
+        let turns = waited.as_secs() / limits::DOWNLOAD_TURN.as_secs();
+        assert!((10..30).contains(&turns), "{turns} turns, and not for ever");
+    }
+
+    #[test]
+    fn a_download_goes_on_for_as_long_as_something_comes_of_it() {
+        let mut tries = Tries::default();
+        assert!((0..1000).all(|_| tries.next(Try::Brought(PIECE)).is_some()));
+        let mut tries = Tries::default();
+        assert_eq!((0..1000).take_while(|_| tries.next(Try::Brought(PIECE - 1)).is_some()).count(), 29);
+        let mut tries = Tries::default();
+        let outcomes = [0, 0, 1, 0, 0, 0].map(|bytes| tries.next(Try::Brought(bytes)).is_some());
+        assert_eq!(outcomes, [true, true, true, true, true, false]);
+        let mut tries = Tries::default();
+        let outcomes = [Try::Brought(0), Try::Busy, Try::Brought(0), Try::Busy, Try::Brought(0)]
+            .map(|last| tries.next(last).is_some());
+        assert_eq!(outcomes, [true, true, true, true, false]);
+    }
 }

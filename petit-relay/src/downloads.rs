@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::networks::prefixes;
+
+/// Where all go at a pace, each has so many pieces in [`limits::DOWNLOAD_TURN`].
+const PIECES_IN_A_TURN: usize = 3;
+/// So much time that nobody has used is made up for.
+const MAKES_UP: Duration = Duration::from_millis(50);
 
 /// Downloads that are under way.
 #[derive(Debug)]
@@ -55,6 +60,8 @@ struct Open {
 struct Held {
     whose: Newcomer,
     progress: Mutex<Progress>,
+    /// It waits for its first piece still, which is nothing that it could be too slow for.
+    is_owed: AtomicBool,
     ended: Notify,
 }
 
@@ -96,7 +103,7 @@ impl Downloads {
     }
 
     /// A place for one more, which another one may have to give up; `None` when there are as many as there may be, and
-    /// each has had it for less than [`limits::DOWNLOAD_TURN`].
+    /// each has had it for less than [`limits::DOWNLOAD_TURN`], or has waited for its first piece since.
     pub(crate) fn enter(&self, newcomer: &Newcomer, now: Instant) -> Option<DownloadPlace<'_>> {
         let mut open = self.open();
         if !open.make_room(newcomer, self.most, now) {
@@ -104,7 +111,8 @@ impl Downloads {
             return None;
         }
         let (whose, progress) = (newcomer.clone(), Mutex::new(Progress::begin(now)));
-        let held = Arc::new(Held { whose, progress, ended: Notify::new() });
+        let is_owed = AtomicBool::new(self.pace.is_some());
+        let held = Arc::new(Held { whose, progress, is_owed, ended: Notify::new() });
         open.begun += 1;
         let number = open.begun;
         open.all.insert(number, Arc::clone(&held));
@@ -160,7 +168,9 @@ impl Open {
                 held.whose.network.and_then(|network| of_network.get(&network)).copied().unwrap_or(1);
             held.progress().rate(now) / beside.max(1) as f64
         };
-        let has_had_its_turn = |held: &Held| held.progress().age(now) >= limits::DOWNLOAD_TURN;
+        let has_had_its_turn = |held: &Held| {
+            !held.is_owed.load(Ordering::Relaxed) && held.progress().age(now) >= limits::DOWNLOAD_TURN
+        };
         let may = self.all.iter().filter(|(_, held)| group.has(held) && has_had_its_turn(held));
         may.map(|(number, held)| (*number, rate(held)))
             .min_by(|(_, one), (_, other)| one.total_cmp(other))
@@ -214,9 +224,13 @@ impl Held {
 
 impl DownloadPlace<'_> {
     /// Waits until so much may be sent.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing is taken from the others then.
     pub(crate) async fn may_send(&self, bytes: usize) {
         if let Some(pace) = &self.downloads.pace {
-            tokio::time::sleep_until(pace.reserve(bytes, Instant::now())).await;
+            pace.take(bytes).await;
+            self.held.is_owed.store(false, Ordering::Relaxed);
         }
     }
 
@@ -285,26 +299,32 @@ impl Progress {
 #[derive(Debug)]
 struct Pace {
     bytes_per_second: u64,
-    next: Mutex<Option<Instant>>,
+    /// When the next piece may go. Held by the one that waits for that moment, and the others wait for the lock, which is
+    /// fair; so one that is given up in the wait has taken nothing.
+    next: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Pace {
     fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second: bytes_per_second.max(1), next: Mutex::default() }
+        Self { bytes_per_second: bytes_per_second.max(1), next: tokio::sync::Mutex::default() }
     }
 
-    /// So many may share it that each has its piece in half the time after which its device gives up.
+    /// So many may share it that each has had a few pieces when it may have to give way.
     fn most(&self) -> usize {
-        let bytes = self.bytes_per_second.saturating_mul(limits::DOWNLOAD_STALLED.as_secs() / 2);
-        usize::try_from(bytes).unwrap_or(usize::MAX) / limits::DOWNLOAD_PIECE_BYTES
+        let bytes = self.bytes_per_second.saturating_mul(limits::DOWNLOAD_TURN.as_secs());
+        usize::try_from(bytes).unwrap_or(usize::MAX) / (limits::DOWNLOAD_PIECE_BYTES * PIECES_IN_A_TURN)
     }
 
-    /// When so much may be sent.
-    fn reserve(&self, bytes: usize, now: Instant) -> Instant {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let begin = next.map_or(now, |next| next.max(now));
+    /// Waits until so much may be sent.
+    async fn take(&self, bytes: usize) {
+        let mut next = self.next.lock().await;
+        if let Some(next) = *next {
+            tokio::time::sleep_until(next).await;
+        }
+        let now = Instant::now();
+        // Timers are late by a moment, which would be lost with each piece.
+        let begin = next.map_or(now, |next| next.max(now.checked_sub(MAKES_UP).unwrap_or(now)));
         *next = Some(begin + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64));
-        begin
     }
 }
 

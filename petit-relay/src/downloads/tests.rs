@@ -160,9 +160,9 @@ async fn all_together_go_at_their_pace_and_only_so_many_share_it_as_it_feeds() {
     const RATE: u64 = 256 * 1024;
     let downloads = Downloads::new(limits::MAX_CONNECTIONS, Some(RATE));
     let held = full(&downloads, 1, Instant::now());
-    assert_eq!(held.len(), 120, "each gets 32 KiB in 15 s");
+    assert_eq!(held.len(), 26, "each gets three times 32 KiB in 10 s");
     let begin = Instant::now();
-    for _ in 0..2 {
+    for _ in 0..10 {
         for place in &held {
             place.may_send(limits::DOWNLOAD_PIECE_BYTES).await;
             place.sent(limits::DOWNLOAD_PIECE_BYTES);
@@ -172,4 +172,72 @@ async fn all_together_go_at_their_pace_and_only_so_many_share_it_as_it_feeds() {
     let expected = sent as f64 / RATE as f64;
     let took = begin.elapsed().as_secs_f64();
     assert!((took - expected).abs() < 0.5, "{sent} bytes in {took} s");
+}
+
+/// A device that comes again until it has all of it, as a client does.
+async fn comes_until_it_has(downloads: &'static Downloads, who: Newcomer, bytes: usize) {
+    let mut has = 0;
+    while has < bytes {
+        if let Some(place) = downloads.enter(&who, Instant::now()) {
+            let takes = async {
+                while has < bytes {
+                    place.may_send(limits::DOWNLOAD_PIECE_BYTES).await;
+                    place.sent(limits::DOWNLOAD_PIECE_BYTES);
+                    has += limits::DOWNLOAD_PIECE_BYTES;
+                }
+            };
+            tokio::select! {
+                () = takes => {}
+                () = place.ended() => {}
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_more_than_share_a_pace_all_have_theirs_in_the_time_that_it_takes_for_them() {
+    const RATE: usize = 256 * 1024;
+    const EACH: usize = 16 * limits::DOWNLOAD_PIECE_BYTES;
+    const CLIENTS: usize = 200;
+    let downloads: &'static Downloads =
+        Box::leak(Box::new(Downloads::new(limits::MAX_CONNECTIONS, Some(RATE as u64))));
+    let one = newcomer(None);
+    let begin = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| tokio::spawn(comes_until_it_has(downloads, another(&one, address(number)), EACH)))
+        .collect();
+    for client in clients {
+        tokio::time::timeout(Duration::from_secs(3600), client).await.expect("it ends").unwrap();
+    }
+    let expected = (CLIENTS * EACH) as f64 / RATE as f64;
+    let took = begin.elapsed().as_secs_f64();
+    assert!(took < expected * 1.1, "{took} s, and {expected} s at its pace");
+    assert!(downloads.counts().gave_way > 0, "they had to give way to one another");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_ended_while_it_waits_takes_nothing_of_the_pace() {
+    let downloads = Downloads::new(limits::MAX_CONNECTIONS, Some(64 * 1024));
+    let place = downloads.enter(&newcomer(None), Instant::now()).unwrap();
+    place.may_send(limits::DOWNLOAD_PIECE_BYTES).await;
+    for _ in 0..100 {
+        let waits =
+            tokio::time::timeout(Duration::from_millis(1), place.may_send(limits::DOWNLOAD_PIECE_BYTES));
+        assert!(waits.await.is_err());
+    }
+    let begin = Instant::now();
+    place.may_send(limits::DOWNLOAD_PIECE_BYTES).await;
+    assert!(begin.elapsed() <= Duration::from_millis(500), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_its_first_piece_gives_way_to_nobody() {
+    let downloads = Downloads::new(limits::MAX_CONNECTIONS, Some(64 * 1024));
+    let held = full(&downloads, 1, Instant::now());
+    tokio::time::advance(limits::DOWNLOAD_TURN).await;
+    assert!(downloads.enter(&newcomer(None), Instant::now()).is_none(), "none has had a piece");
+    held[2].may_send(limits::DOWNLOAD_PIECE_BYTES).await;
+    assert!(downloads.enter(&newcomer(None), Instant::now()).is_some());
+    held[2].ended().await;
 }
