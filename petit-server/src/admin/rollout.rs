@@ -42,7 +42,7 @@ impl Admin {
             ApiProblem::new(409, "no_release", problem)
         })?;
         let rollouts = &running.server.rollouts;
-        let started = rollouts.start(&release, (asked.rings, soak), actor).await;
+        let started = rollouts.start(&release.handed_out, (asked.rings, soak), actor).await;
         started.map_err(self.problem())?;
         self.rollout_status(running).await
     }

@@ -120,7 +120,7 @@ pub struct HandedOutView {
 
 impl From<HandedOut> for HandedOutView {
     fn from(release: HandedOut) -> Self {
-        Self { counter: release.counter, versions: release.versions }
+        Self { counter: release.counter, versions: release.versions.into_values().collect() }
     }
 }
 
@@ -160,6 +160,8 @@ pub struct RolloutCounts {
     /// It has gone wrong with them before it was resumed.
     pub excused: usize,
     pub failed: usize,
+    /// They had its version before, because the release before has brought that.
+    pub had: usize,
     pub on_trial: usize,
     pub put_back: usize,
     /// On trial for longer than that takes.
@@ -171,8 +173,8 @@ pub struct RolloutCounts {
 
 impl From<Tally> for RolloutCounts {
     fn from(tally: Tally) -> Self {
-        let Tally { clients, works, on_trial, waiting, put_back, failed, stuck, excused, .. } = tally;
-        Self { clients, excused, failed, on_trial, put_back, stuck, waiting, works }
+        let Tally { clients, works, had, on_trial, waiting, put_back, failed, stuck, excused, .. } = tally;
+        Self { clients, excused, failed, had, on_trial, put_back, stuck, waiting, works }
     }
 }
 
@@ -191,6 +193,8 @@ pub enum RolloutWait {
     Clients {
         more: usize,
     },
+    /// No client is registered yet.
+    Nobody {},
 }
 
 impl RolloutWait {
@@ -199,6 +203,7 @@ impl RolloutWait {
             Verdict::Stay(Stay::Soaking { left }) => Some(Self::Time { left_seconds: left.as_secs() }),
             Verdict::Stay(Stay::OnTrial { clients }) => Some(Self::Trials { clients }),
             Verdict::Stay(Stay::TooFew { more }) => Some(Self::Clients { more }),
+            Verdict::Stay(Stay::Nobody) => Some(Self::Nobody {}),
             Verdict::OpenNext | Verdict::Finish | Verdict::Halt(_) => None,
         }
     }

@@ -12,7 +12,7 @@ use super::change::{Change, SignedHead};
 use super::label::Note;
 use super::model::Service;
 use super::policy::Policy;
-use super::rings::Rings;
+use super::rings::{Ring, Rings};
 use super::rollout::ReleaseToRollOut;
 use super::rows::StoredService;
 use super::timestamp::Timestamp;
@@ -130,10 +130,16 @@ pub enum ChangeBody {
         #[serde(flatten)]
         release: ReleaseToRollOut,
         rings: Rings,
+        /// `None` in what earlier versions have written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        soak_seconds: Option<u64>,
     },
     /// So many of its rings are open from then on.
     RolloutWidened {
         open: usize,
+        /// The one that was opened; `None` in what earlier versions have written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ring: Option<Ring>,
     },
     RolloutHalted {
         reason: String,

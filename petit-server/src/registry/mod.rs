@@ -62,7 +62,9 @@ pub use self::policy::{
     PolicyTarget, StoredKey, VisitorRules,
 };
 pub use self::rings::{InvalidRings, RINGS_MAX, Ring, Rings};
-pub use self::rollout::{ReleaseToRollOut, Rollout, RolloutState, RolloutStep, StoredReport};
+pub use self::rollout::{
+    ReleaseToRollOut, Rollout, RolloutPlan, RolloutState, RolloutStep, StoredReport, TargetVersions,
+};
 pub use self::rows::{InviteUse, NewDevice, Rows, StoredDevice, StoredInvite, StoredService, Tombstone};
 pub use self::rules::Registry;
 pub use self::timestamp::Timestamp;

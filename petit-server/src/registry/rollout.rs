@@ -1,5 +1,6 @@
 //! How far a release is handed out, and what clients say of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use petit_engine::name::DeviceId;
@@ -13,6 +14,8 @@ use super::timestamp::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
     pub release: ReleaseToRollOut,
+    /// Empty where an earlier version has started it.
+    pub versions: TargetVersions,
     pub rings: Rings,
     /// How many of them are open, at least one.
     pub open: usize,
@@ -24,6 +27,18 @@ pub struct Rollout {
     pub resumed: Option<Timestamp>,
     /// When the last ring was opened, or it was resumed.
     pub opened: Timestamp,
+}
+
+/// The version that a release has for each target.
+pub type TargetVersions = BTreeMap<String, String>;
+
+/// A roll-out that is to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutPlan {
+    pub release: ReleaseToRollOut,
+    pub versions: TargetVersions,
+    pub rings: Rings,
+    pub soak: Duration,
 }
 
 /// A release, by what is in it.
@@ -42,7 +57,12 @@ pub enum RolloutState {
     /// Its rings are opened one after the other.
     Running,
     /// Nobody gets the release until it is resumed.
-    Halted { reason: String },
+    Halted {
+        reason: String,
+        since: Timestamp,
+        /// Nobody has asked for it.
+        by_itself: bool,
+    },
     /// All rings were open for long enough; everybody gets it.
     Done,
     /// Nobody gets it any more.
@@ -71,12 +91,14 @@ pub struct StoredReport {
     pub state: UpdateState,
     /// When it said so first.
     pub at: Timestamp,
+    /// What it has asked for, where that is known.
+    pub target: Option<String>,
 }
 
 impl StoredReport {
     /// True when another one says the same of the same client, whenever, and of a release that was signed anew.
     pub fn says_as(&self, other: &Self) -> bool {
-        let Self { device, counter: _, version, state, at: _ } = self;
+        let Self { device, counter: _, version, state, at: _, target: _ } = self;
         (device, version, state) == (&other.device, &other.version, &other.state)
     }
 }
@@ -85,6 +107,12 @@ impl Rollout {
     /// Whether anybody is handed the release by it.
     pub fn hands_out(&self) -> bool {
         matches!(self.state, RolloutState::Running | RolloutState::Done)
+    }
+
+    /// Whether everybody was to get its release.
+    pub fn reached_all(&self) -> bool {
+        let is_open = self.is_running() && self.open == self.rings.len();
+        is_open || self.state == RolloutState::Done
     }
 
     /// Whether it can still come to something else by itself.

@@ -1,12 +1,9 @@
 //! Roll-outs: who may change how far a release is handed out, and what is refused.
 
-use std::time::Duration;
-
 use super::change::Actor;
 use super::change_body::ChangeBody;
 use super::error::{Conflict, StoreError};
-use super::rings::Rings;
-use super::rollout::{ReleaseToRollOut, Rollout, RolloutState, RolloutStep, StoredReport};
+use super::rollout::{Rollout, RolloutPlan, RolloutState, RolloutStep, StoredReport};
 use super::rows::Rows;
 use super::rules::Registry;
 
@@ -15,23 +12,22 @@ impl<R: Rows> Registry<'_, R> {
     ///
     /// # Errors
     /// [`StoreError`]; [`Conflict::RolloutThere`] when that release is being rolled out, or was.
-    pub async fn start_rollout(
-        mut self,
-        release: ReleaseToRollOut,
-        rings: Rings,
-        soak: Duration,
-        actor: Actor,
-    ) -> Result<Rollout, StoreError> {
+    pub async fn start_rollout(mut self, plan: RolloutPlan, actor: Actor) -> Result<Rollout, StoreError> {
+        let RolloutPlan { release, versions, rings, soak } = plan;
         if let Some(known) = self.rows.last_rollout().await?
             && known.release.release == release.release
             && known.state != RolloutState::RolledBack
         {
             return Err(Conflict::RolloutThere.into());
         }
-        let body = ChangeBody::RolloutStarted { release: release.clone(), rings: rings.clone() };
+        let body = ChangeBody::RolloutStarted {
+            release: release.clone(),
+            rings: rings.clone(),
+            soak_seconds: Some(soak.as_secs()),
+        };
         let (started, opened) = (self.now, self.now);
         let (state, resumed) = (RolloutState::Running, None);
-        let rollout = Rollout { release, rings, open: 1, soak, state, started, resumed, opened };
+        let rollout = Rollout { release, versions, rings, open: 1, soak, state, started, resumed, opened };
         self.rows.put_rollout(&rollout).await?;
         self.record(actor, rollout.release.counter, &body).await?;
         Ok(rollout)
@@ -52,7 +48,8 @@ impl<R: Rows> Registry<'_, R> {
             (RolloutStep::OpenNext, RolloutState::Running) if rollout.open < rollout.rings.len() => {
                 rollout.open += 1;
                 rollout.opened = self.now;
-                ChangeBody::RolloutWidened { open: rollout.open }
+                let ring = rollout.rings.get(rollout.open - 1).cloned();
+                ChangeBody::RolloutWidened { open: rollout.open, ring }
             }
             (RolloutStep::OpenNext, RolloutState::Running) => return cannot("all its rings are open"),
             (RolloutStep::OpenNext, RolloutState::Halted { .. }) => {
@@ -65,7 +62,8 @@ impl<R: Rows> Registry<'_, R> {
                 ChangeBody::RolloutDone {}
             }
             (RolloutStep::Halt { reason }, RolloutState::Running | RolloutState::Done) => {
-                rollout.state = RolloutState::Halted { reason: reason.clone() };
+                let (since, by_itself) = (self.now, actor == Actor::Server);
+                rollout.state = RolloutState::Halted { reason: reason.clone(), since, by_itself };
                 ChangeBody::RolloutHalted { reason }
             }
             (RolloutStep::Resume, RolloutState::Halted { .. }) => {

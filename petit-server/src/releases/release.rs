@@ -1,6 +1,5 @@
 //! The release that is handed out, and why there is none.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,8 @@ use petit_host::update::{
     Artifact, Bundle, BundleError, Channel, FileName, HistoryError, Intake, Manifest, Refusal, ReleaseKey,
     Time, Unfit,
 };
+
+use crate::registry::TargetVersions;
 
 /// Before its end by this much a release is said to end soon: whoever signs it every week has missed a week then.
 pub const ENDS_SOON: Duration = Duration::from_hours(3 * 24);
@@ -69,7 +70,8 @@ pub struct HandedOut {
     pub counter: u64,
     /// SHA-256 of its targets, their versions and files, in hex: signed anew it is the same.
     pub content: String,
-    pub versions: BTreeSet<String>,
+    /// The version of each target.
+    pub versions: TargetVersions,
 }
 
 impl HandedOut {
@@ -84,7 +86,7 @@ impl HandedOut {
         Self {
             counter: manifest.counter,
             content,
-            versions: targets.map(|it| it.version.to_string()).collect(),
+            versions: targets.map(|it| (it.target.to_string(), it.version.to_string())).collect(),
         }
     }
 }

@@ -47,16 +47,23 @@ impl Mirror {
 
     /// The release that is handed out now. Read from the disk when it is another one than before.
     fn release(&self) -> Result<Option<Arc<Release>>, ReleaseError> {
-        let name = current_name(&self.folder)?;
+        // One after the other, or an earlier look could say last what there is.
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(name) = name else {
-            *held = None;
-            return Ok(None);
+        *held = match current_name(&self.folder)?.map(|name| self.folder.join(name)) {
+            None => None,
+            Some(folder) => match held.take().filter(|held| held.folder == folder) {
+                Some(held) => Some(held),
+                None => Some(Arc::new(Release::open(&folder)?)),
+            },
         };
-        let folder = self.folder.join(name);
-        if held.as_ref().is_none_or(|held| held.folder != folder) {
-            *held = Some(Arc::new(Release::open(&folder)?));
-        }
+        let now = held.as_ref().map(|release| &release.handed_out);
+        self.handed_out.send_if_modified(|before| {
+            let is_other = before.as_ref() != now;
+            if is_other {
+                *before = now.cloned();
+            }
+            is_other
+        });
         Ok(held.clone())
     }
 
@@ -69,7 +76,6 @@ impl Mirror {
             let mirror = self.clone();
             if let Ok(found) = tokio::task::spawn_blocking(move || mirror.release()).await {
                 let now = found.as_ref().ok().map(|release| release.as_ref().map(|it| it.folder.clone()));
-                self.see(&found);
                 if said != now {
                     if let Ok(Some(release)) = &found {
                         let (counter, expires) = (release.manifest.counter, release.expires());
@@ -97,44 +103,33 @@ impl Mirror {
     ///
     /// # Errors
     /// [`ReleaseError`], of a release that cannot be read.
-    pub async fn look(&self) -> Result<Option<HandedOut>, ReleaseError> {
+    pub async fn look(&self) -> Result<Option<Arc<Release>>, ReleaseError> {
         let mirror = self.clone();
+        let _turn = self.reads.acquire().await;
         // An error: the process ends.
-        let found = tokio::task::spawn_blocking(move || mirror.release()).await.unwrap_or(Ok(None));
-        self.see(&found);
-        Ok(found?.map(|release| release.handed_out.clone()))
+        tokio::task::spawn_blocking(move || mirror.release()).await.unwrap_or(Ok(None))
     }
 
-    fn see(&self, found: &Result<Option<Arc<Release>>, ReleaseError>) {
-        if let Ok(release) = found {
-            let now = release.as_ref().map(|release| &release.handed_out);
-            self.handed_out.send_if_modified(|before| {
-                let is_other = before.as_ref() != now;
-                if is_other {
-                    *before = now.cloned();
-                }
-                is_other
-            });
-        }
-    }
-
-    /// A file of the release that there is now; `None` when there is none for the target.
+    /// A file of a release; `None` when it has nothing for the target.
     ///
     /// # Errors
     /// What the device is told.
-    pub async fn open(&self, wanted: Fetch) -> Result<Option<Arc<dyn ReleaseFile>>, FetchRefusal> {
+    pub async fn open(
+        &self,
+        release: Arc<Release>,
+        wanted: Fetch,
+    ) -> Result<Option<Arc<dyn ReleaseFile>>, FetchRefusal> {
         let mirror = self.clone();
         let _turn = self.reads.acquire().await;
-        let opened = tokio::task::spawn_blocking(move || mirror.open_now(&wanted)).await;
+        let opened = tokio::task::spawn_blocking(move || mirror.open_now(&release, &wanted)).await;
         opened.unwrap_or(Err(FetchRefusal::Unreadable))
     }
 
-    fn open_now(&self, wanted: &Fetch) -> Result<Option<Arc<dyn ReleaseFile>>, FetchRefusal> {
-        let unreadable = |error: ReleaseError| {
-            tracing::debug!(error = %chain(&error), "the release cannot be read");
-            FetchRefusal::Unreadable
-        };
-        let Some(release) = self.release().map_err(unreadable)? else { return Ok(None) };
+    fn open_now(
+        &self,
+        release: &Release,
+        wanted: &Fetch,
+    ) -> Result<Option<Arc<dyn ReleaseFile>>, FetchRefusal> {
         let targets = &release.manifest.targets;
         let Some(artifact) = targets.iter().find(|it| it.target.as_str() == wanted.target.as_str()) else {
             return Ok(None);

@@ -31,6 +31,8 @@ pub struct Client {
     pub ring: usize,
     /// What it has said of this release, and when.
     pub said: Option<(UpdateState, Timestamp)>,
+    /// The release has no other version for it than everybody was to have before.
+    pub had_before: bool,
     pub presence: Presence,
 }
 
@@ -48,6 +50,8 @@ pub enum Presence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     Works,
+    /// It works and is no news there, so it says nothing about what is new.
+    Had,
     OnTrial,
     Waiting,
     PutBack,
@@ -70,6 +74,7 @@ pub fn word(client: &Client, rollout: &Rollout, now: Timestamp) -> Option<Word> 
     let (state, said) = client.said?;
     let begun = rollout.resumed.unwrap_or(rollout.started).max(rollout.started);
     Some(match state {
+        UpdateState::Works if client.had_before => Word::Had,
         UpdateState::Works => Word::Works,
         UpdateState::Waiting => Word::Waiting,
         UpdateState::PutBack | UpdateState::Failed if said < begun => Word::Excused,
@@ -86,9 +91,13 @@ pub fn word(client: &Client, rollout: &Rollout, now: Timestamp) -> Option<Word> 
 /// What clients have come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// In all rings.
+    all: usize,
     /// In the rings that are open.
     pub clients: usize,
     pub works: usize,
+    /// They had its version before.
+    pub had: usize,
     pub on_trial: usize,
     pub waiting: usize,
     /// They came back from it.
@@ -110,7 +119,8 @@ pub struct Tally {
 struct Newest {
     clients: usize,
     works: usize,
-    /// Those that are there and wait for nobody.
+    /// Those that are there, say something of it and wait for nobody. Who has nothing by which it could look at a release
+    /// says nothing.
     could: usize,
     /// When the first has said that it works.
     proved: Option<Timestamp>,
@@ -140,6 +150,7 @@ impl Tally {
     pub fn of(clients: impl IntoIterator<Item = Client>, rollout: &Rollout, now: Timestamp) -> Self {
         let mut tally = Self::default();
         for client in clients {
+            tally.all += 1;
             let word = word(&client, rollout, now);
             let shares = if word == Some(Word::Works) { &mut tally.updated } else { &mut tally.others };
             shares.count(client.presence);
@@ -149,6 +160,7 @@ impl Tally {
             tally.clients += 1;
             match word {
                 Some(Word::Works) => tally.works += 1,
+                Some(Word::Had) => tally.had += 1,
                 Some(Word::OnTrial) => tally.on_trial += 1,
                 Some(Word::Waiting) => tally.waiting += 1,
                 Some(Word::PutBack) => tally.put_back += 1,
@@ -172,9 +184,12 @@ impl Tally {
 
 impl Newest {
     fn count(&mut self, client: &Client, word: Option<Word>) {
+        if word == Some(Word::Had) {
+            return;
+        }
         self.clients += 1;
-        let waits = matches!(word, Some(Word::Waiting | Word::Excused));
-        self.could += usize::from(client.presence == Presence::Online && !waits);
+        let could = !matches!(word, None | Some(Word::Waiting | Word::Excused));
+        self.could += usize::from(client.presence == Presence::Online && could);
         if let (Some(Word::Works), Some((_, said))) = (word, client.said) {
             self.works += 1;
             self.proved = Some(self.proved.map_or(said, |proved| proved.min(said)));
@@ -205,6 +220,8 @@ pub enum Stay {
     TooFew {
         more: usize,
     },
+    /// No client is registered, so nothing is known of it.
+    Nobody,
 }
 
 /// Why it is halted.
@@ -245,6 +262,9 @@ pub fn judge(rollout: &Rollout, tally: &Tally, now: Timestamp) -> Verdict {
     }
     let goes_on = if rollout.open < rollout.rings.len() { Verdict::OpenNext } else { Verdict::Finish };
     let Newest { clients, works, could, proved } = tally.newest;
+    if tally.all == 0 {
+        return Verdict::Stay(Stay::Nobody);
+    }
     // There is nobody to wait for.
     if clients == 0 {
         return goes_on;
@@ -267,7 +287,7 @@ pub fn judge(rollout: &Rollout, tally: &Tally, now: Timestamp) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{ReleaseToRollOut, RolloutState};
+    use crate::registry::{ReleaseToRollOut, RolloutState, TargetVersions};
 
     const SOAK: Duration = Duration::from_secs(900);
     const START: Timestamp = Timestamp(1_800_000_000);
@@ -275,6 +295,7 @@ mod tests {
     fn rollout(open: usize) -> Rollout {
         Rollout {
             release: ReleaseToRollOut { release: "r".to_owned(), counter: 7 },
+            versions: TargetVersions::new(),
             rings: "5%,25%,100%".parse().unwrap(),
             open,
             soak: SOAK,
@@ -286,11 +307,12 @@ mod tests {
     }
 
     fn said(count: usize, ring: usize, state: UpdateState) -> Vec<Client> {
-        vec![Client { ring, said: Some((state, START)), presence: Presence::Online }; count]
+        let said = Some((state, START));
+        vec![Client { ring, said, had_before: false, presence: Presence::Online }; count]
     }
 
     fn silent(count: usize, ring: usize, presence: Presence) -> Vec<Client> {
-        vec![Client { ring, said: None, presence }; count]
+        vec![Client { ring, said: None, had_before: false, presence }; count]
     }
 
     fn verdict(open: usize, after: Duration, clients: &[Vec<Client>]) -> Verdict {
@@ -338,7 +360,7 @@ mod tests {
         let long = Rollout { soak: moment, ..rollout(1) };
         let judged = |presence, rollout: &Rollout, after| {
             let now = START + after;
-            let trial = Client { ring: 0, said: Some((UpdateState::OnTrial, START)), presence };
+            let trial = Client { presence, ..said(1, 0, UpdateState::OnTrial)[0] };
             let clients = [said(3, 0, UpdateState::Works), vec![trial]].concat();
             judge(rollout, &Tally::of(clients, rollout, now), now)
         };
@@ -375,20 +397,48 @@ mod tests {
         assert_eq!(verdict(2, SOAK, &[works(5, 0), waiting.clone()]), too_few(1));
         assert_eq!(verdict(2, SOAK, &[works(5, 0), waiting, works(1, 1)]), Verdict::OpenNext);
         // One in ten of those that could, and of them those that are there.
-        let (silent, away) = (silent(90, 1, Presence::Online), silent(900, 1, Presence::Unseen));
-        assert_eq!(verdict(2, SOAK, &[silent.clone(), away.clone(), works(8, 1)]), too_few(2));
-        assert_eq!(verdict(2, SOAK, &[silent, away, works(10, 1)]), Verdict::OpenNext);
+        let (could, away) = (said(90, 1, UpdateState::Failed), silent(900, 1, Presence::Unseen));
+        assert_eq!(verdict(2, SOAK, &[could.clone(), away.clone(), works(8, 1)]), too_few(2));
+        assert_eq!(verdict(2, SOAK, &[could, away, works(10, 1)]), Verdict::OpenNext);
+        // Who cannot look at releases says nothing, and keeps nobody waiting.
+        let silent = silent(90, 1, Presence::Online);
+        assert_eq!(verdict(2, SOAK, std::slice::from_ref(&silent)), too_few(1));
+        assert_eq!(verdict(2, SOAK, &[silent, works(1, 1)]), Verdict::OpenNext);
         // A ring without anybody in it is passed over at once.
         assert_eq!(verdict(1, Duration::ZERO, &[works(1, 1)]), Verdict::OpenNext);
-        assert_eq!(verdict(3, Duration::ZERO, &[]), Verdict::Finish);
+        assert_eq!(verdict(3, Duration::ZERO, &[works(1, 0)]), Verdict::Finish);
+        // But before there are clients it goes nowhere.
+        assert_eq!(verdict(1, SOAK, &[]), Verdict::Stay(Stay::Nobody));
+        assert_eq!(verdict(3, SOAK, &[]), Verdict::Stay(Stay::Nobody));
         assert_eq!(verdict(3, SOAK, &[works(1, 0), works(1, 2)]), Verdict::Finish);
     }
 
     #[test]
-    fn it_halts_when_those_that_have_it_are_away_more_than_the_others() {
-        let away = |count| {
-            vec![Client { ring: 0, said: Some((UpdateState::Works, START)), presence: Presence::Gone }; count]
+    fn those_to_whom_a_release_brings_nothing_new_prove_and_hide_nothing() {
+        let had =
+            |count, ring| vec![Client { had_before: true, ..said(1, ring, UpdateState::Works)[0] }; count];
+        let works = |count, ring| said(count, ring, UpdateState::Works);
+        let bad = |count| said(count, 0, UpdateState::PutBack);
+        let silent = silent(1, 0, Presence::Online);
+        let too_few = |more| Verdict::Stay(Stay::TooFew { more });
+        assert_eq!(verdict(1, SOAK, &[had(95, 0), silent.clone()]), too_few(1));
+        assert_eq!(verdict(1, SOAK, &[had(95, 0), silent, works(1, 0)]), Verdict::OpenNext);
+        let halted = Verdict::Halt(Halt::Bad { bad: 2, tried: 5 });
+        assert_eq!(verdict(1, SOAK, &[had(95, 0), works(3, 0), bad(2)]), halted);
+        // Where they are all of a ring there is nobody to wait for.
+        assert_eq!(verdict(1, Duration::ZERO, &[had(5, 0), works(1, 1)]), Verdict::OpenNext);
+        // When they are away they are as all others are.
+        let away = |clients: Vec<Client>| -> Vec<Client> {
+            clients.into_iter().map(|client| Client { presence: Presence::Gone, ..client }).collect()
         };
+        assert_eq!(verdict(1, SOAK, &[works(10, 0), away(had(10, 0))]), Verdict::OpenNext);
+        assert_eq!(verdict(1, SOAK, &[away(had(10, 0)), had(10, 0), works(1, 0)]), Verdict::OpenNext);
+    }
+
+    #[test]
+    fn it_halts_when_those_that_have_it_are_away_more_than_the_others() {
+        let away =
+            |count| vec![Client { presence: Presence::Gone, ..said(1, 0, UpdateState::Works)[0] }; count];
         let works = |count| said(count, 0, UpdateState::Works);
         let (there, gone) =
             (|count| silent(count, 2, Presence::Online), |count| silent(count, 2, Presence::Gone));

@@ -6,25 +6,27 @@
 //! an update is what matters most.
 
 pub mod gate;
+mod handing;
+mod known;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use petit_engine::BoxFuture;
-use petit_engine::name::{DeviceId, Tag};
-use petit_engine::proto::control::{Fetch, FetchRefusal, FetchedBy, UpdateReport, UpdateState};
+use petit_engine::name::DeviceId;
 use petit_host::cli::chain;
-use petit_relay::{ReleaseFile, Releases};
 use tokio::sync::{Notify, watch};
 
-use self::gate::{Client, Presence, Tally, Verdict, Word};
+use self::gate::{Client, Tally, Verdict, Word};
+use self::known::{InRing, Known, is_of};
 use crate::directory::Directory;
 use crate::registry::{
-    Actor, Conflict, ReleaseToRollOut, Rings, Rollout, RolloutStep, StoreError, StoreErrorKind, StoredReport,
-    Timestamp,
+    Actor, Conflict, ReleaseToRollOut, Rings, Rollout, RolloutPlan, RolloutStep, StoreError, StoreErrorKind,
+    StoredReport, Timestamp,
 };
 use crate::releases::{HandedOut, Mirror};
 use crate::store::Store;
@@ -35,8 +37,6 @@ const JUDGE_EVERY: Duration = Duration::from_secs(15);
 const GATHER: Duration = Duration::from_secs(1);
 /// How often what they say is written down at most.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
-/// How long whoever asks is kept waiting for a server that begins.
-const LOADED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The roll-outs of a server. Cheap to clone.
 #[derive(Clone)]
@@ -52,39 +52,6 @@ pub struct Rollouts {
     changes: watch::Sender<u64>,
     /// Rung when a client has said something new.
     said: Arc<Notify>,
-}
-
-#[derive(Default)]
-struct Known {
-    /// One for each release; the one that was started last is the last.
-    rollouts: Vec<Rollout>,
-    reports: HashMap<DeviceId, StoredReport>,
-    unsaved: HashSet<DeviceId>,
-    saved: Option<Instant>,
-    /// Who has been there since the roll-out was started or resumed.
-    seen: HashSet<DeviceId>,
-}
-
-impl Known {
-    fn last(&self) -> Option<&Rollout> {
-        self.rollouts.last()
-    }
-
-    fn of(&self, release: &HandedOut) -> Option<&Rollout> {
-        self.rollouts.iter().find(|rollout| rollout.release.release == release.content)
-    }
-
-    fn set(&mut self, rollout: Rollout) {
-        let begins_anew = self.last().is_none_or(|last| {
-            (&last.release, last.started, last.resumed)
-                != (&rollout.release, rollout.started, rollout.resumed)
-        });
-        self.rollouts.retain(|known| known.release.release != rollout.release.release);
-        self.rollouts.push(rollout);
-        if begins_anew {
-            self.seen.clear();
-        }
-    }
 }
 
 /// How a roll-out stands.
@@ -133,10 +100,10 @@ impl Rollouts {
         (rings, soak): (Rings, Duration),
         actor: Actor,
     ) -> Result<(), StoreError> {
+        let versions = release.versions.clone();
         let release = ReleaseToRollOut { release: release.content.clone(), counter: release.counter };
-        let work = move |store: Arc<dyn Store>| async move {
-            store.start_rollout(release, rings, soak, actor).await
-        };
+        let plan = RolloutPlan { release, versions, rings, soak };
+        let work = move |store: Arc<dyn Store>| async move { store.start_rollout(plan, actor).await };
         self.in_turn(|_| true, work).await
     }
 
@@ -199,9 +166,12 @@ impl Rollouts {
     pub async fn standing(&self, online: &HashSet<DeviceId>) -> Result<Standing, StoreError> {
         self.load().await?;
         let handed_out = self.mirror.handed_out().borrow().clone();
-        let known = self.read();
-        let Some(rollout) = known.last() else { return Ok(Standing { handed_out, rollout: None }) };
-        let clients = self.clients(&known, rollout, handed_out.as_ref(), online);
+        let Some(rollout) = self.read().last().cloned() else {
+            return Ok(Standing { handed_out, rollout: None });
+        };
+        let all = self.in_rings(&rollout);
+        let (known, rollout) = (self.read(), &rollout);
+        let clients = known.clients(&all, rollout, handed_out.as_ref(), online);
         let now = Timestamp::now();
         let mut rings = vec![0; rollout.rings.len()];
         for (_, client) in &clients {
@@ -262,6 +232,11 @@ impl Rollouts {
                 let mut known = this.write();
                 known.rollouts = rollouts;
                 for report in reports {
+                    if let (false, Some(target)) =
+                        (known.targets.contains_key(&report.device), &report.target)
+                    {
+                        known.targets.insert(report.device, target.clone());
+                    }
                     // What was said meanwhile is newer, unless it is the same.
                     if known.reports.get(&report.device).is_none_or(|said| said.says_as(&report)) {
                         known.unsaved.remove(&report.device);
@@ -310,7 +285,8 @@ impl Rollouts {
             rollout
         };
         let now = Timestamp::now();
-        let clients = self.clients(&self.read(), &rollout, handed_out.as_ref(), &online);
+        let all = self.in_rings(&rollout);
+        let clients = self.read().clients(&all, &rollout, handed_out.as_ref(), &online);
         let tally = Tally::of(clients.iter().map(|(_, client)| *client), &rollout, now);
         let step = match gate::judge(&rollout, &tally, now) {
             Verdict::Stay(_) => return,
@@ -329,30 +305,13 @@ impl Rollouts {
         }
     }
 
-    /// All clients that are registered, as a roll-out looks at them.
-    fn clients(
-        &self,
-        known: &Known,
-        rollout: &Rollout,
-        handed_out: Option<&HandedOut>,
-        online: &HashSet<DeviceId>,
-    ) -> Vec<(DeviceId, Client)> {
-        let versions = handed_out.filter(|_| is_of(rollout, handed_out)).map(|release| &release.versions);
-        let mut clients = Vec::new();
-        self.directory.each_client(|device, tags| {
-            let Some(ring) = rollout.rings.of(&rollout.release.release, device, tags) else { return };
-            let said = known.reports.get(device);
-            let said = said.filter(|said| versions.is_some_and(|versions| versions.contains(&said.version)));
-            let presence = if online.contains(device) {
-                Presence::Online
-            } else if known.seen.contains(device) {
-                Presence::Gone
-            } else {
-                Presence::Unseen
-            };
-            clients.push((*device, Client { ring, said: said.map(|said| (said.state, said.at)), presence }));
-        });
-        clients
+    /// All clients that are registered. Drawing their shares takes a while, which no lock is held for.
+    fn in_rings(&self, rollout: &Rollout) -> Vec<InRing> {
+        let mut all = Vec::new();
+        self.directory.each_client(|device, tags| all.push((*device, tags.clone())));
+        let ring =
+            |(device, tags)| Some((device, rollout.rings.of(&rollout.release.release, &device, &tags)?));
+        all.into_iter().filter_map(ring).collect()
     }
 
     fn changed(&self) {
@@ -366,110 +325,6 @@ impl Rollouts {
     fn write(&self) -> RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Whether a client gets the release that is handed out now.
-    fn admits(&self, device: &DeviceId, by: FetchedBy) -> Option<HandedOut> {
-        if !self.is_loaded.load(Ordering::Acquire) {
-            return None;
-        }
-        let handed_out = self.mirror.handed_out().borrow().clone()?;
-        let known = self.read();
-        let of_this = known.of(&handed_out);
-        let is_admitted = match (by, of_this) {
-            // A person may try it before everybody else does, but not what was seen to be bad.
-            (FetchedBy::Hand, rollout) => rollout.is_none_or(Rollout::hands_out),
-            (FetchedBy::Itself, None) => false,
-            // One that was started before another one is watched by nobody any more.
-            (FetchedBy::Itself, Some(rollout)) if known.last() != Some(rollout) => false,
-            (FetchedBy::Itself, Some(rollout)) => {
-                let ring = |tags: &BTreeSet<Tag>| rollout.rings.of(&rollout.release.release, device, tags);
-                rollout.hands_out()
-                    && self
-                        .directory
-                        .with_tags(device, ring)
-                        .flatten()
-                        .is_some_and(|ring| ring < rollout.open)
-            }
-        };
-        is_admitted.then_some(handed_out)
-    }
-}
-
-impl Releases for Rollouts {
-    fn open(
-        &self,
-        device: DeviceId,
-        wanted: Fetch,
-    ) -> BoxFuture<'_, Result<Option<Arc<dyn ReleaseFile>>, FetchRefusal>> {
-        Box::pin(async move {
-            // "Nothing" would mean to the client that there is none any more.
-            let loaded = tokio::time::timeout(LOADED_WITHIN, self.load()).await;
-            if !loaded.is_ok_and(|loaded| loaded.is_ok()) {
-                return Err(FetchRefusal::Busy);
-            }
-            // Somebody may have put another one there a moment ago.
-            let _ = self.mirror.look().await;
-            let Some(release) = self.admits(&device, wanted.by) else { return Ok(None) };
-            let file = self.mirror.open(wanted).await?;
-            let (known, is_loaded) = (Arc::clone(&self.known), Arc::clone(&self.is_loaded));
-            let guarded =
-                |file| Arc::new(UnlessHalted { file, release, known, is_loaded }) as Arc<dyn ReleaseFile>;
-            Ok(file.map(guarded))
-        })
-    }
-
-    fn offered(&self, device: &DeviceId) -> Option<u64> {
-        self.admits(device, FetchedBy::Itself).map(|release| release.counter)
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
-
-    fn reported(&self, device: DeviceId, report: UpdateReport) {
-        let UpdateReport { counter, version, state } = report;
-        let version = version.to_string();
-        let report = StoredReport { device, counter, version, state, at: Timestamp::now() };
-        let mut known = self.write();
-        let before = known.reports.get(&device);
-        if state == UpdateState::Other || before.is_some_and(|before| before.says_as(&report)) {
-            return;
-        }
-        known.unsaved.insert(device);
-        known.reports.insert(device, report);
-        drop(known);
-        self.said.notify_one();
-    }
-}
-
-/// A file of a release, for as long as that is not halted.
-struct UnlessHalted {
-    file: Arc<dyn ReleaseFile>,
-    release: HandedOut,
-    known: Arc<RwLock<Known>>,
-    is_loaded: Arc<AtomicBool>,
-}
-
-impl ReleaseFile for UnlessHalted {
-    fn length(&self) -> u64 {
-        self.file.length()
-    }
-
-    fn read(&self, at: u64) -> BoxFuture<'_, io::Result<Vec<u8>>> {
-        let is_halted = {
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            !self.is_loaded.load(Ordering::Acquire)
-                || known.of(&self.release).is_some_and(|rollout| !rollout.hands_out())
-        };
-        match is_halted {
-            true => Box::pin(async { Err(io::Error::other("the release was halted")) }),
-            false => self.file.read(at),
-        }
-    }
-}
-
-fn is_of(rollout: &Rollout, handed_out: Option<&HandedOut>) -> bool {
-    handed_out.is_some_and(|release| release.content == rollout.release.release)
 }
 
 /// Whoever keeps the registry now looks after it.

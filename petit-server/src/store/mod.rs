@@ -20,8 +20,8 @@ use petit_relay::policy::KeyHash;
 
 use crate::registry::{
     Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
-    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, ReleaseToRollOut, Rings,
-    Rollout, RolloutStep, StoreError, StoredKey, StoredReport, Successor, Tables, VisitorRules,
+    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Rollout, RolloutPlan,
+    RolloutStep, StoreError, StoredKey, StoredReport, Successor, Tables, VisitorRules,
 };
 
 /// What a store's methods return.
@@ -108,13 +108,7 @@ pub trait Store: Send + Sync + 'static {
     fn visitor_rules(&self) -> StoreFuture<'_, VisitorRules>;
 
     /// Begins to hand a release out, to the first of some rings.
-    fn start_rollout(
-        &self,
-        release: ReleaseToRollOut,
-        rings: Rings,
-        soak: Duration,
-        actor: Actor,
-    ) -> StoreFuture<'_, Rollout>;
+    fn start_rollout(&self, plan: RolloutPlan, actor: Actor) -> StoreFuture<'_, Rollout>;
 
     /// Changes the roll-out that was started last.
     fn step_rollout(&self, step: RolloutStep, actor: Actor) -> StoreFuture<'_, Rollout>;

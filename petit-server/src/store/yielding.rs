@@ -17,9 +17,8 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use super::{Store, StoreFuture};
 use crate::registry::{
     Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
-    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, ReleaseToRollOut, Rings,
-    Rollout, RolloutStep, StoreError, StoreErrorKind, StoredKey, StoredReport, Successor, Tables,
-    VisitorRules,
+    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Rollout, RolloutPlan,
+    RolloutStep, StoreError, StoreErrorKind, StoredKey, StoredReport, Successor, Tables, VisitorRules,
 };
 
 /// Where the registry is kept.
@@ -210,14 +209,8 @@ impl Store for Yielding {
         asked!(self, superseded(by, actor, key))
     }
 
-    fn start_rollout(
-        &self,
-        release: ReleaseToRollOut,
-        rings: Rings,
-        soak: Duration,
-        actor: Actor,
-    ) -> StoreFuture<'_, Rollout> {
-        asked!(self, start_rollout(release, rings, soak, actor))
+    fn start_rollout(&self, plan: RolloutPlan, actor: Actor) -> StoreFuture<'_, Rollout> {
+        asked!(self, start_rollout(plan, actor))
     }
 
     fn step_rollout(&self, step: RolloutStep, actor: Actor) -> StoreFuture<'_, Rollout> {

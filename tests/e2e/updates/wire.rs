@@ -322,7 +322,7 @@ async fn agents_that_understand_it_are_told_of_each_release_and_others_are_not()
         release.put(NEXT, b"a program");
         put(&bed, &release).unwrap();
         if counter == 1 {
-            let handed_out = bed.server.releases.look().await.unwrap().unwrap();
+            let handed_out = bed.server.releases.look().await.unwrap().unwrap().handed_out.clone();
             let plan = ("100%".parse().unwrap(), Duration::ZERO);
             bed.server.rollouts.start(&handed_out, plan, Actor::Operator).await.unwrap();
         }

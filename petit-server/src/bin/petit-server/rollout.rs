@@ -101,8 +101,11 @@ fn of_rollout(rollout: &RolloutView) -> String {
     let place = format!("ring {open} of {} ({ring}), open for {since}", rings.len());
     let head = match state {
         RolloutState::Running => format!("Release {counter} is being rolled out: {place}."),
-        RolloutState::Halted { reason } => {
-            format!("The roll-out of release {counter} is halted: {reason}. It was in {place}.")
+        RolloutState::Halted { reason, since, by_itself } => {
+            let by = if *by_itself { ", by itself," } else { "" };
+            format!(
+                "The roll-out of release {counter} is halted{by} since {since}: {reason}. It was in {place}."
+            )
         }
         RolloutState::Done => {
             format!("All clients hear of release {counter} now, those that come later as well.")
@@ -135,9 +138,10 @@ fn of_ring(RingView { clients, ring }: &RingView) -> String {
 }
 
 fn of_counts(counts: &RolloutCounts) -> String {
-    let RolloutCounts { clients, excused, failed, on_trial, put_back, stuck, waiting, works } = *counts;
+    let RolloutCounts { clients, excused, failed, had, on_trial, put_back, stuck, waiting, works } = *counts;
     let said = [
         (works, "have it and work"),
+        (had, "had its version before"),
         (on_trial, "are trying it"),
         (waiting, "wait for a person, their hours or a package manager"),
         (put_back, "came back from it"),
@@ -170,6 +174,7 @@ fn of_wait(wait: &RolloutWait, rollout: &RolloutView) -> String {
         RolloutWait::Trials { clients } => {
             format!("{then} when the {clients} that are trying it now are done with that")
         }
+        RolloutWait::Nobody {} => format!("{then} when there are clients"),
         RolloutWait::Clients { more } => format!(
             "{then} when it works for {more} more of this ring; not to wait for that: petit-server rollout next"
         ),

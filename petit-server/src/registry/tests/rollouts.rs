@@ -12,8 +12,10 @@ fn release(name: &str) -> ReleaseToRollOut {
 
 impl Bed {
     async fn start(&mut self, name: &str) -> Result<Rollout, StoreError> {
+        let versions = [("t".to_owned(), "0.2.0".to_owned())].into();
         let rings = "5%,100%".parse().unwrap();
-        self.rules().start_rollout(release(name), rings, SOAK, Actor::Operator).await
+        let plan = RolloutPlan { release: release(name), versions, rings, soak: SOAK };
+        self.rules().start_rollout(plan, Actor::Operator).await
     }
 
     async fn step(&mut self, step: RolloutStep) -> Result<Rollout, Conflict> {
@@ -44,7 +46,8 @@ async fn a_roll_out_goes_its_way_and_what_it_cannot_do_changes_nothing() {
     assert_eq!(bed.rows.written, written);
 
     let halted = bed.step(halt()).await.unwrap();
-    assert_eq!(halted.state, RolloutState::Halted { reason: "calls".to_owned() });
+    let (reason, since) = ("calls".to_owned(), bed.now);
+    assert_eq!(halted.state, RolloutState::Halted { reason, since, by_itself: true });
     assert!(!halted.hands_out());
     for step in [halt(), RolloutStep::OpenNext, RolloutStep::Finish] {
         refused(bed.step(step).await);
@@ -100,6 +103,7 @@ async fn what_clients_say_is_kept_of_those_that_there_are_and_is_no_change() {
         version: "0.2.0".to_owned(),
         state,
         at: Timestamp(1_800_000_000),
+        target: Some("t".to_owned()),
     };
     let reports =
         [report(device, UpdateState::OnTrial), report(DeviceId::random().unwrap(), UpdateState::Works)];

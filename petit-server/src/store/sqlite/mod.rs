@@ -29,9 +29,9 @@ use self::values::is_locked;
 use super::{Store, StoreFuture};
 use crate::registry::{
     Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
-    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Registry, ReleaseToRollOut,
-    Rings, Rollout, RolloutStep, Rows, StoreError, StoreErrorKind, StoredKey, StoredReport, Successor,
-    Tables, Timestamp, VisitorRules,
+    LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Registry, Rollout,
+    RolloutPlan, RolloutStep, Rows, StoreError, StoreErrorKind, StoredKey, StoredReport, Successor, Tables,
+    Timestamp, VisitorRules,
 };
 
 /// The registry in a SQLite file.
@@ -390,14 +390,8 @@ impl Store for SqliteStore {
         Box::pin(self.write(async move |rows| rules(rows).superseded(by, actor, &key).await))
     }
 
-    fn start_rollout(
-        &self,
-        release: ReleaseToRollOut,
-        rings: Rings,
-        soak: Duration,
-        actor: Actor,
-    ) -> StoreFuture<'_, Rollout> {
-        Box::pin(self.write(async move |rows| rules(rows).start_rollout(release, rings, soak, actor).await))
+    fn start_rollout(&self, plan: RolloutPlan, actor: Actor) -> StoreFuture<'_, Rollout> {
+        Box::pin(self.write(async move |rows| rules(rows).start_rollout(plan, actor).await))
     }
 
     fn step_rollout(&self, step: RolloutStep, actor: Actor) -> StoreFuture<'_, Rollout> {

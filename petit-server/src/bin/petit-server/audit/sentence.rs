@@ -1,6 +1,7 @@
 //! What a change of the registry was, as a sentence. Of whom, by whom and when stands beside it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use petit_engine::name::{Alias, Tag};
 use petit_engine::proto::control::ServiceKind;
@@ -116,8 +117,15 @@ fn of_labels(tags: &BTreeSet<Tag>, note: &Note) -> String {
 /// Of what was done to a roll-out; nothing of another change.
 fn of_rollout(body: &ChangeBody) -> Option<String> {
     Some(match body {
-        ChangeBody::RolloutStarted { release: _, rings } => format!("begins, in the rings {rings}"),
-        ChangeBody::RolloutWidened { open } => format!("reaches {open} of its rings now"),
+        ChangeBody::RolloutStarted { release: _, rings, soak_seconds } => {
+            let soak = soak_seconds.map(Duration::from_secs).map(humantime::format_duration);
+            let soak = soak.map(|soak| format!(", each for {soak} at least")).unwrap_or_default();
+            format!("begins, in the rings {rings}{soak}")
+        }
+        ChangeBody::RolloutWidened { open, ring } => {
+            let ring = ring.as_ref().map(|ring| format!(": {ring} is open")).unwrap_or_default();
+            format!("reaches {open} of its rings now{ring}")
+        }
         ChangeBody::RolloutHalted { reason } => format!("halted: {reason}"),
         ChangeBody::RolloutResumed {} => "goes on".to_owned(),
         ChangeBody::RolloutDone {} => "all clients hear of it now".to_owned(),

@@ -3,7 +3,7 @@
 use petit_engine::proto::control::UpdateState;
 
 use super::*;
-use crate::registry::RolloutState;
+use crate::registry::{ReleaseToRollOut, Rings, RolloutState, TargetVersions};
 
 #[tokio::test]
 async fn a_roll_out_and_what_clients_say_of_it_are_there_after_a_start() {
@@ -11,8 +11,11 @@ async fn a_roll_out_and_what_clients_say_of_it_are_there_after_a_start() {
     let soak = Duration::from_secs(900);
     let release = |name: &str| ReleaseToRollOut { release: name.to_owned(), counter: u64::MAX >> 1 };
     let rings: Rings = "tag:staff,5%,100%".parse().unwrap();
+    let versions: TargetVersions = [("t".to_owned(), "0.2.0".to_owned())].into();
     for name in ["one", "two"] {
-        bed.store.start_rollout(release(name), rings.clone(), soak, Actor::Operator).await.unwrap();
+        let (versions, rings) = (versions.clone(), rings.clone());
+        let plan = RolloutPlan { release: release(name), versions, rings, soak };
+        bed.store.start_rollout(plan, Actor::Operator).await.unwrap();
     }
     let device = bed.enrolled().await.device;
     let states = [
@@ -31,8 +34,9 @@ async fn a_roll_out_and_what_clients_say_of_it_are_there_after_a_start() {
         RolloutStep::RollBack,
     ];
     for (state, step) in states.into_iter().zip(steps) {
-        let report =
-            StoredReport { device, counter: 9, version: "0.2.0".to_owned(), state, at: Timestamp::now() };
+        let target = (state != UpdateState::Waiting).then(|| "t".to_owned());
+        let (version, at) = ("0.2.0".to_owned(), Timestamp::now());
+        let report = StoredReport { device, counter: 9, version, state, at, target };
         bed.store.put_reports(vec![report.clone()]).await.unwrap();
         let rollout = bed.store.step_rollout(step, Actor::Operator).await.unwrap();
         bed = bed.reopened().await;
@@ -41,7 +45,7 @@ async fn a_roll_out_and_what_clients_say_of_it_are_there_after_a_start() {
     }
     let (rollouts, _) = bed.store.rollouts().await.unwrap();
     let rollout = rollouts.into_iter().next_back().unwrap();
-    assert_eq!((rollout.release, rollout.rings), (release("two"), rings));
+    assert_eq!((rollout.release, rollout.versions, rollout.rings), (release("two"), versions, rings));
     assert_eq!((rollout.state, rollout.open), (RolloutState::RolledBack, 2));
 }
 
@@ -50,8 +54,9 @@ async fn the_last_roll_out_is_the_one_that_was_started_last_whatever_the_clock_s
     let mut bed = Bed::new().await;
     let release = |name: &str| ReleaseToRollOut { release: name.to_owned(), counter: 1 };
     for name in ["one", "two", "one", "three"] {
-        let rings = Rings::default();
-        let result = bed.store.start_rollout(release(name), rings, Duration::ZERO, Actor::Operator).await;
+        let (rings, versions) = (Rings::default(), TargetVersions::new());
+        let plan = RolloutPlan { release: release(name), versions, rings, soak: Duration::ZERO };
+        let result = bed.store.start_rollout(plan, Actor::Operator).await;
         result.unwrap();
         // As if the clock had gone back meanwhile.
         let mut held = bed.store.writer.lock().await;
