@@ -17,7 +17,7 @@ use self::aside::{Aside, NotAside, NotInPlace, Staged};
 use crate::certificate;
 use crate::config::{self, Config};
 use crate::folder::{Folder, KeyError};
-use crate::registry::{Actor, StoreError, StoreErrorAt, Successor};
+use crate::registry::{Actor, Rollout, RolloutStep, StoreError, StoreErrorAt, Successor};
 use crate::server::ServerStartError;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -265,6 +265,11 @@ async fn noted(copy: &Path, key: PrivateKey) -> Result<(usize, usize), StoreErro
     let store = SqliteStore::open(copy).await?;
     let tables = store.load().await?;
     store.superseded(Successor::Backup, Actor::Operator, key).await?;
+    // What clients have said since is not in it, nor that somebody may have halted it.
+    if store.rollouts().await?.0.last().is_some_and(Rollout::is_running) {
+        let reason = "the registry was restored from a backup".to_owned();
+        store.step_rollout(RolloutStep::Halt { reason }, Actor::Server).await?;
+    }
     store.close().await?;
     Ok((tables.devices.len(), tables.services.len()))
 }

@@ -527,7 +527,11 @@ impl Server {
         match self.phase() {
             Phase::Running | Phase::Restarting => {
                 let https = self.https().complaint().unwrap_or_default();
-                Some(format!("{online} of {clients} clients are connected{https}"))
+                let halted = self.rollouts.halted().filter(|halted| halted.by_itself);
+                let halted =
+                    halted.map(|it| format!("; the roll-out of release {} has halted itself", it.counter));
+                let halted = halted.unwrap_or_default();
+                Some(format!("{online} of {clients} clients are connected{https}{halted}"))
             }
             Phase::Stopping { .. } => Some("finishing what is under way".to_owned()),
             Phase::Replaced { .. } => None,

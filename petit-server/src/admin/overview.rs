@@ -38,7 +38,7 @@ impl Admin {
         };
         let (config, log) = (server.folder.config.clone(), server.folder.log());
         let (http, tls, since) = (server.http, server.tls, server.since);
-        let releases = server.folder.releases();
+        let (releases, rollout_halted) = (server.folder.releases(), server.rollouts.halted());
         self.write_clients(move |clients| {
             let names = PublicNames { endpoint: &endpoint, aliases: directory.all_aliases() };
             let without_certificate = names.uncovered(&in_use).collect();
@@ -63,6 +63,7 @@ impl Admin {
                 policies: visitors::activity(&directory),
                 registry_problem,
                 release_problem: releases::problem(&releases),
+                rollout_halted,
                 run_by: RunBy::of_this_process(),
                 server_key: terms.pins.first().copied(),
                 shut_ports: visitors::shut_ports(&directory, Some(&relay)),

@@ -59,8 +59,8 @@ pub use self::rollout::{
     RolloutCounts, RolloutStatus, RolloutView, RolloutWait, StartRollout, WidenRollout,
 };
 pub use self::status::{
-    Downloads, FrontName, FrontView, GetSettings, GetStatus, HolderKind, HolderView, Load, PhaseView,
-    ScarceKind, ShortageView, Status, TurnedAway,
+    Downloads, FrontName, FrontView, GetSettings, GetStatus, HaltedRollout, HolderKind, HolderView, Load,
+    PhaseView, ScarceKind, ShortageView, Status, TurnedAway,
 };
 pub(crate) use self::visitors::no_policy;
 pub use self::visitors::{

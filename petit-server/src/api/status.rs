@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ApiRequest, CertificateView, ClientView, KeylessPolicy, PolicyActivity, ShutPort, WaitsFor};
 use crate::directory::Exposure;
+use crate::registry::Timestamp;
 
 /// The server, with all clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,9 @@ pub struct Status<C = Vec<ClientView>> {
     /// What is wrong with the copy of the release that clients are handed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_problem: Option<String>,
+    /// The roll-out of the release that clients are handed is halted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout_halted: Option<HaltedRollout>,
     /// The fingerprint of its key.
     pub server_key: Option<Fingerprint>,
     /// The service manager that runs it; `None`: none does.
@@ -104,6 +108,17 @@ pub struct Status<C = Vec<ClientView>> {
     pub without_certificate: Vec<String>,
     /// All clients.
     pub clients: C,
+}
+
+/// A roll-out that goes on when somebody says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HaltedRollout {
+    /// Nobody has asked for it.
+    pub by_itself: bool,
+    /// The number of the manifest with which it was started.
+    pub counter: u64,
+    pub reason: String,
+    pub since: Timestamp,
 }
 
 /// What a server is about.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 /// A server's folder with all that belongs in it, and its registry where the config says.
@@ -146,6 +148,40 @@ async fn it_is_noted_in_the_registry_that_it_was_put_back_before_anything_is_exc
     let changes = store.changes(0, 10).await.unwrap().changes;
     assert_eq!(changes.iter().map(|change| &*change.kind).collect::<Vec<_>>(), ["registry-restored"]);
     assert!(!bed.names().iter().any(|name| name.contains(".new")), "{:?}", bed.names());
+}
+
+#[tokio::test]
+async fn a_roll_out_that_runs_in_a_backup_is_halted_when_it_is_put_back() {
+    use crate::registry::{ReleaseToRollOut, RolloutPlan, RolloutState};
+    let bed = Bed::new().made().await;
+    let store = SqliteStore::open(&bed.config.registry_file).await.unwrap();
+    let release = |name: &str| ReleaseToRollOut { release: name.to_owned(), counter: 7 };
+    let plan = |name| RolloutPlan {
+        release: release(name),
+        versions: Default::default(),
+        rings: Default::default(),
+        soak: Duration::ZERO,
+    };
+    store.start_rollout(plan("bad"), Actor::Operator).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let backup = bed.backup().await.unwrap();
+    // What is done after that is not in it.
+    let store = SqliteStore::open(&bed.config.registry_file).await.unwrap();
+    store.step_rollout(RolloutStep::RollBack, Actor::Operator).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+
+    bed.restore(&backup).await.unwrap();
+    let store = SqliteStore::open(&bed.config.registry_file).await.unwrap();
+    let (rollouts, _) = store.rollouts().await.unwrap();
+    let [Rollout { state: RolloutState::Halted { reason, by_itself: true, .. }, .. }] = &rollouts[..] else {
+        panic!("{rollouts:?}")
+    };
+    assert!(reason.contains("restored"), "{reason}");
+    let changes = store.changes(0, 10).await.unwrap().changes;
+    let kinds: Vec<&str> = changes.iter().map(|change| &*change.kind).collect();
+    assert_eq!(kinds, ["rollout-started", "registry-restored", "rollout-halted"]);
 }
 
 #[tokio::test]

@@ -23,10 +23,11 @@ use tokio::sync::{Notify, watch};
 
 use self::gate::{Client, Tally, Verdict, Word};
 use self::known::{InRing, Known, is_of};
+use crate::api::HaltedRollout;
 use crate::directory::Directory;
 use crate::registry::{
-    Actor, Conflict, ReleaseToRollOut, Rings, Rollout, RolloutPlan, RolloutStep, StoreError, StoreErrorKind,
-    StoredReport, Timestamp,
+    Actor, Conflict, ReleaseToRollOut, Rings, Rollout, RolloutPlan, RolloutState, RolloutStep, StoreError,
+    StoreErrorKind, StoredReport, Timestamp,
 };
 use crate::releases::{HandedOut, Mirror};
 use crate::store::Store;
@@ -191,6 +192,15 @@ impl Rollouts {
             rollout: rollout.clone(),
         };
         Ok(Standing { handed_out, rollout: Some(rollout) })
+    }
+
+    /// The roll-out of the release that is handed out, when it is halted.
+    pub fn halted(&self) -> Option<HaltedRollout> {
+        let handed_out = self.mirror.handed_out().borrow().clone();
+        let known = self.read();
+        let rollout = known.last().filter(|last| is_of(last, handed_out.as_ref()))?;
+        let RolloutState::Halted { reason, since, by_itself } = rollout.state.clone() else { return None };
+        Some(HaltedRollout { by_itself, counter: rollout.release.counter, reason, since })
     }
 
     /// Keeps what clients say, and opens rings and halts as the gate has it, for as long as the future is polled. Never

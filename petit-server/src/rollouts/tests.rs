@@ -10,7 +10,7 @@ use petit_host::update::{Artifact, Bundle, Channel, Manifest, ReleaseKey, Time};
 use petit_relay::{Access, EnrolRequest, ReleaseFile, Releases};
 
 use super::*;
-use crate::registry::{Labels, NewInvite, RegistrationLimits, RolloutState};
+use crate::registry::{Labels, NewInvite, RegistrationLimits};
 use crate::store::sqlite::SqliteStore;
 
 const LINUX: &str = "petit-client-linux-x86_64";
@@ -236,6 +236,8 @@ async fn a_client_that_came_back_halts_it_and_what_is_under_way() {
         panic!("{standing:?}")
     };
     assert_eq!(reason, "it did not work for 1 of 1 clients");
+    let halted = bed.rollouts.halted().unwrap();
+    assert_eq!((&halted.reason, halted.by_itself, halted.counter), (reason, true, 1));
     assert_eq!(standing.bad[0].device, bed.clients[1]);
     assert!(download.read(0).await.is_err());
     // The gate looks at it no more.

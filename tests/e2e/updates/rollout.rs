@@ -151,6 +151,15 @@ async fn a_bad_canary_halts_a_roll_out_to_sixty_clients_and_a_good_release_reach
         soon("the end of it", agent.view().wait_for(|view| view.release == Some(0))).await.unwrap();
     }
     assert_eq!(vendor.told.load(Ordering::Relaxed), STAFF, "nobody else has heard of it");
+    let said = vendor.server.run(["status"]).await.ok().out;
+    let told = "the roll-out of release 1 has halted itself since 2";
+    assert!(said.contains(told) && said.contains(reason) && said.contains("rollout resume"), "{said}");
+    let status = vendor.server.run(["status", "--json"]).await.ok().json();
+    let told = &status["rollout_halted"];
+    assert_eq!(
+        (&told["by_itself"], &told["counter"], &told["reason"]),
+        (&true.into(), &1.into(), &reason.into())
+    );
     let log = vendor.server.run(["audit", "list"]).await.ok().out;
     assert!(log.contains("halted: it did not work for 1 of"), "{log}");
 
@@ -160,6 +169,7 @@ async fn a_bad_canary_halts_a_roll_out_to_sixty_clients_and_a_good_release_reach
     assert_eq!((&again["bad"], &again["open"]), (&halted["bad"], &halted["open"]));
     vendor.rollout(&["rollback"]).await.ok();
     refused(&vendor.rollout(&["resume"]).await, "it was rolled back");
+    assert!(vendor.server.run(["status", "--json"]).await.ok().json()["rollout_halted"].is_null());
     // What they have said of it does not halt it when it is started all the same.
     let said = vendor.start().await;
     assert!(said.out.contains("had it go wrong before"), "{said:?}");

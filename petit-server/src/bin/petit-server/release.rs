@@ -7,7 +7,9 @@ use petit_host::cli::{self, Failure, table};
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::update::{Artifact, Place, ROOTS, Roots, Time};
-use petit_server::api::{Downloads, ReleaseShown, ReleaseTarget, ReleaseView, ReleaseWithdrawn, Status};
+use petit_server::api::{
+    Downloads, HaltedRollout, ReleaseShown, ReleaseTarget, ReleaseView, ReleaseWithdrawn, Status,
+};
 use petit_server::folder::Folder;
 use petit_server::releases::{self, InForce, Put, Release, ReleaseError};
 
@@ -92,6 +94,7 @@ pub(crate) fn fetched(status: &Status) -> String {
         Some(problem) => format!("updates    {problem}; {PUT_AGAIN}\n"),
         None => String::new(),
     };
+    out.push_str(&status.rollout_halted.as_ref().map(halted).unwrap_or_default());
     let Some(Downloads { busy, bytes, gave_way, now }) = status.now.downloads else { return out };
     if [busy, bytes, gave_way, now as u64].iter().all(|count| *count == 0) {
         return out;
@@ -105,6 +108,14 @@ pub(crate) fn fetched(status: &Status) -> String {
     }
     out.push('\n');
     out
+}
+
+fn halted(HaltedRollout { by_itself, counter, reason, since }: &HaltedRollout) -> String {
+    let is_halted = if *by_itself { "has halted itself" } else { "is halted" };
+    format!(
+        "updates    the roll-out of release {counter} {is_halted} since {since}, and nobody gets it: {reason}\n           \
+         see with whom: petit-server rollout status; then petit-server rollout resume, or rollback\n"
+    )
 }
 
 /// The folder is the service's own, so it does all that.

@@ -511,6 +511,7 @@ mod tests {
             policies: Vec::new(),
             registry_problem: None,
             release_problem: None,
+            rollout_halted: None,
             run_by: None,
             server_key: None,
             shut_ports: Vec::new(),
