@@ -298,7 +298,7 @@ impl Server {
     }
 
     /// Shows what a config leads to, and nothing else; or, where something about that is wrong, what is better than what is
-    /// shown. True when that is another one; and what is wrong, and what to do.
+    /// shown, and nothing that was taken away. True when that is another one; and what is wrong, and what to do.
     fn reload_certificates(
         &self,
         config: &Config,
@@ -308,7 +308,7 @@ impl Server {
         match certificate::load(config).replace(&in_use, &names) {
             Ok(certificates) => Ok((self.show(Loaded { certificates, problems: Vec::new() }, stamps)?, None)),
             Err(problem) => {
-                let renewed = certificate::load(config).renew(&in_use, &names);
+                let renewed = certificate::load(config).renew_asked(&in_use, &names);
                 let is_new = |new: &Certificate| !in_use.iter().any(|before| before.is(new));
                 let are_new = renewed.certificates.iter().any(is_new);
                 self.show(renewed, stamps)?;

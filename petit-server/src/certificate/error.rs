@@ -114,6 +114,17 @@ pub enum CertificateError {
 }
 
 impl CertificateError {
+    /// Whether it is why a pair of files cannot be used: it lies at one of them, or at a folder that they are in.
+    pub(super) fn is_about(&self, certificate: &Path, key: &Path) -> bool {
+        let at = |path: &Path| {
+            !path.as_os_str().is_empty() && [certificate, key].iter().any(|of| of.starts_with(path))
+        };
+        match self {
+            Self::Half { found, missing } => at(found) || at(missing),
+            _ => at(self.path()),
+        }
+    }
+
     /// The file, or folder, that it lies at.
     pub(super) fn path(&self) -> &Path {
         match self {

@@ -63,31 +63,47 @@ pub struct ServedCertificate {
 }
 
 impl HttpsBefore {
-    /// A name that was served, and that none of `certificates` is for.
-    fn lost(&self, certificates: &[Certificate], config: &Config) -> Option<String> {
+    /// The names that were served, and that none of `certificates` is for.
+    fn lost(&self, certificates: &[Certificate], config: &Config) -> Vec<String> {
         let is_lost = |name: &&String| !certificates.iter().any(|new| new.covers(name));
         match self {
-            Self::Nobody => None,
-            Self::Certificates(before) => before.iter().flat_map(|one| &one.names).find(is_lost).cloned(),
-            Self::Names(names) => names.iter().find(is_lost).cloned(),
-            Self::Unknown => certificates.is_empty().then(|| format!("*.{}", config.endpoint.domain())),
+            Self::Nobody => Vec::new(),
+            Self::Certificates(before) => {
+                before.iter().flat_map(|one| &one.names).filter(is_lost).cloned().collect()
+            }
+            Self::Names(names) => names.iter().filter(is_lost).cloned().collect(),
+            Self::Unknown if certificates.is_empty() => vec![format!("*.{}", config.endpoint.domain())],
+            Self::Unknown => Vec::new(),
         }
+    }
+
+    /// Where the certificate was read that a name was served with.
+    fn path(&self, name: &String) -> Option<&Path> {
+        let Self::Certificates(before) = self else { return None };
+        Some(&before.iter().find(|one| one.names.contains(name))?.path)
     }
 
     /// What has become of the certificate that a name was served with: it is gone, or is for others now.
     fn why_lost(&self, lost: &String, certificates: &[Certificate]) -> Option<CertificateError> {
-        let Self::Certificates(before) = self else { return None };
-        let path = &before.iter().find(|one| one.names.contains(lost))?.path;
+        let path = self.path(lost)?;
         match certificates.iter().find(|new| new.path == *path) {
             Some(new) => Some(CertificateError::Misplaced {
-                path: path.clone(),
+                path: path.to_owned(),
                 names: new.names.clone(),
                 lost: lost.clone(),
             }),
-            None if is_gone(path) => Some(CertificateError::Gone { path: path.clone() }),
+            None if is_gone(path) => Some(CertificateError::Gone { path: path.to_owned() }),
             // Another config leads elsewhere.
             None => None,
         }
+    }
+}
+
+/// Where the key lies of a certificate in a folder for certificates.
+fn key_beside(certificate: &Path) -> PathBuf {
+    match certificate.file_name().is_some_and(|name| name == "fullchain.pem") {
+        true => certificate.with_file_name("privkey.pem"),
+        false => certificate.with_extension("key"),
     }
 }
 
@@ -153,16 +169,26 @@ impl Loaded {
     /// [`LostHttps`]: a name that was served would not be, because something is wrong on the disk, or the certificate is not
     /// there any more, or is for other names. Where that is to be so, the one before is told first (`reload`).
     pub fn for_start(mut self, before: &HttpsBefore, config: &Config) -> Result<Self, LostHttps> {
-        let Some(lost) = before.lost(&self.certificates, config) else { return Ok(self) };
-        if self.problems.is_empty() {
-            return match before.why_lost(&lost, &self.certificates) {
-                Some(source) => Err(LostHttps { lost, source }),
-                None => Ok(self),
+        let mut names = before.lost(&self.certificates, config);
+        for lost in &names {
+            let of_its_files = before.path(lost).and_then(|path| {
+                self.problems.iter().position(|problem| problem.is_about(path, &key_beside(path)))
+            });
+            let source = match of_its_files {
+                Some(at) => Some(self.problems.swap_remove(at)),
+                None => before.why_lost(lost, &self.certificates),
             };
+            if let Some(source) = source {
+                return Err(LostHttps { lost: lost.clone(), source });
+            }
         }
-        let own = [config.certificate.as_path(), config.certificate_key.as_path()];
-        let at = self.problems.iter().position(|problem| own.contains(&problem.path())).unwrap_or_default();
-        Err(LostHttps { lost, source: self.problems.swap_remove(at) })
+        // Another config leads elsewhere, where something may be wrong.
+        if names.is_empty() || self.problems.is_empty() {
+            return Ok(self);
+        }
+        let (own, key) = (&config.certificate, &config.certificate_key);
+        let at = self.problems.iter().position(|problem| problem.is_about(own, key)).unwrap_or_default();
+        Err(LostHttps { lost: names.swap_remove(0), source: self.problems.swap_remove(at) })
     }
 
     /// What an operator who asks for all of it to be used gets: that, or the first reason why not.
@@ -183,6 +209,17 @@ impl Loaded {
             Some(problem) => Err(problem),
             None => Ok(self.certificates),
         }
+    }
+
+    /// As [`renew`](Self::renew), for an operator who asks for it: what he has taken away goes, whatever is wrong with
+    /// something else.
+    pub fn renew_asked(self, in_use: &[Certificate], names: &PublicNames<'_>) -> Self {
+        let is_there = |before: &Certificate| {
+            self.certificates.iter().any(|new| new.path == before.path)
+                || self.problems.iter().any(|problem| problem.is_about(&before.path, &before.key_path))
+        };
+        let in_use: Vec<Certificate> = in_use.iter().filter(|before| is_there(before)).cloned().collect();
+        self.renew(&in_use, names)
     }
 
     /// What is used when files have changed by themselves: what is better than what is in use. Where a file is gone

@@ -285,3 +285,83 @@ fn a_restart_loses_none_that_is_gone_or_is_for_others_now() {
     let error = lost().unwrap_err();
     assert!(matches!(error.source, CertificateError::Gone { .. }), "{error:?}");
 }
+
+#[test]
+fn what_was_taken_away_goes_though_another_one_cannot_be_used() {
+    let place = Place::new();
+    let names = place.names(&["portal.acme.example", "old.acme.example"]);
+    for (name, host) in
+        [("server", "*.example.com"), ("portal", "portal.acme.example"), ("old", "old.acme.example")]
+    {
+        place.put(name, &[host], 2093);
+    }
+    let in_use = place.load().replace(&[], &names).unwrap();
+    let remove = |file: &str| std::fs::remove_file(place.dir.path().join("certificates").join(file)).unwrap();
+    let asked = || {
+        place.load().replace(&in_use, &names).unwrap_err();
+        let renewed = place.load().renew_asked(&in_use, &names);
+        files(&renewed.certificates).join(" ")
+    };
+    place.write("portal.crt", "junk");
+    ["old.crt", "old.key"].iter().for_each(|file| remove(file));
+    assert_eq!(asked(), "server portal");
+    assert_eq!(place.load().renew(&in_use, &names).certificates.len(), 3, "by itself nothing goes");
+    // A key alone is nothing, and the other one's files are still there.
+    remove("portal.crt");
+    place.write("server.key", "junk");
+    assert_eq!(asked(), "server");
+}
+
+#[test]
+fn a_restart_says_of_each_name_that_is_lost_what_is_wrong_with_its_own_files() {
+    let place = Place::new();
+    let hosts = ["a.acme.example", "b.acme.example", "c.acme.example"];
+    let read = |config: &Config| {
+        let in_use = load(config).certificates;
+        let served =
+            in_use.iter().map(|one| ServedCertificate { path: one.path.clone(), names: one.names.clone() });
+        HttpsBefore::Certificates(served.collect())
+    };
+    for (name, host) in ["a", "b", "c"].into_iter().zip(hosts) {
+        place.put(name, &[host], 2093);
+    }
+    let before = read(&place.config);
+    let lost = || {
+        let lost = place.load().for_start(&before, &place.config).unwrap_err();
+        (lost.lost.clone(), petit_host::cli::chain(&lost.source))
+    };
+    // What is wrong with another one is not named.
+    place.write("0.crt", "junk");
+    place.write("0.key", "junk");
+    place.write("b.key", "junk");
+    let (name, why) = lost();
+    assert!(name == hosts[1] && why.contains("b.key does not hold"), "{name}: {why}");
+    for end in ["crt", "key"] {
+        std::fs::remove_file(place.dir.path().join(format!("certificates/b.{end}"))).unwrap();
+    }
+    let (name, why) = lost();
+    assert!(name == hosts[1] && why.contains("b.crt is gone"), "{name}: {why}");
+    // One that another config leads away from hides none that is gone.
+    place.put("b", &[hosts[1]], 2093);
+    for name in ["0", "c"] {
+        for end in ["crt", "key"] {
+            std::fs::remove_file(place.dir.path().join(format!("certificates/{name}.{end}"))).unwrap();
+        }
+    }
+    let elsewhere = place.dir.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    for end in ["crt", "key"] {
+        std::fs::copy(
+            place.dir.path().join(format!("certificates/b.{end}")),
+            elsewhere.join(format!("b.{end}")),
+        )
+        .unwrap();
+    }
+    let text = format!(
+        "[server]\ncertificates = {elsewhere:?}\n[server.vitae]\nendpoint = \"https://REGID.example.com\"\n"
+    );
+    let (config, _) = crate::config::parse(&place.dir.path().join("config.toml"), &text).unwrap();
+    let lost = load(&config).for_start(&before, &config).unwrap_err();
+    assert_eq!(lost.lost, hosts[2], "a.crt is there, and another config leads elsewhere: {lost}");
+    assert!(matches!(lost.source, CertificateError::Gone { .. }), "{lost:?}");
+}
