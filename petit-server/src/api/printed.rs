@@ -125,6 +125,9 @@ pub struct ConfigPut {
 /// `release put` and `release show`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseShown {
+    /// What is not as it was signed in the copy, so that clients cannot fetch it; `release show` alone looks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
     /// What is handed out to clients; none where nothing is.
     pub release: Option<ReleaseView>,
 }

@@ -66,7 +66,20 @@ async fn the_release_of_the_server_takes_over_without_a_lost_request() {
     let said = home.put(&release).await.ok();
     assert!(said.out.contains("People who ask for it get this from now on"), "{said:?}");
     let shown = home.server.run(["release", "show", "--json"]).await.ok().json();
+    assert!(shown["damage"].is_null(), "{shown}");
     assert_eq!(shown["release"]["targets"][0]["version"], NEXT, "{shown}");
+    // Programs learn as well that its copy is damaged.
+    let releases = home.server.dir().join("releases");
+    let current = std::fs::read_to_string(releases.join("current")).unwrap();
+    let copy = releases.join(current.trim()).join(release.artifact().file_name().unwrap());
+    let whole = std::fs::read(&copy).unwrap();
+    std::fs::write(&copy, [&whole[..whole.len() - 1], b"?"].concat()).unwrap();
+    let said = home.server.run(["release", "show", "--json"]).await;
+    let shown = said.json();
+    let damage = shown["damage"].as_str().unwrap_or_default();
+    assert!(said.exit == 1 && damage.contains("is not the file that was signed"), "{said:?}");
+    assert_eq!(shown["release"]["targets"][0]["version"], NEXT, "{shown}");
+    std::fs::write(&copy, &whole).unwrap();
 
     // The client that runs is told of it when it is rolled out, and says so.
     home.server.run(["rollout", "start", "--rings", "100%"]).await.ok();

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,8 @@ use super::common::PROGRAM;
 
 /// Where a folder of root's is copied to for the service's user: on the disk, as a release may be larger than the memory.
 const GIVEN: &str = "/var/cache";
+/// What the names of the copies begin with, before the number of the process that has one made.
+const COPY: &str = "petit-given-";
 
 /// What of a folder the service's user is given.
 #[derive(Clone, Copy)]
@@ -33,14 +35,14 @@ pub(crate) struct AsService {
 /// Where the copy of a folder is, for as long as its command runs. Removed when this is dropped: the unit empties it, but
 /// has no place to remove it from.
 struct GivenCopy {
+    folder: PathBuf,
     name: String,
 }
 
 impl Drop for GivenCopy {
     fn drop(&mut self) {
-        let link = Path::new(GIVEN).join(&self.name);
-        let _ = std::fs::remove_file(link);
-        let _ = std::fs::remove_dir(Path::new(GIVEN).join("private").join(&self.name));
+        let _ = std::fs::remove_file(self.folder.join(&self.name));
+        let _ = std::fs::remove_dir(self.folder.join("private").join(&self.name));
     }
 }
 
@@ -85,9 +87,10 @@ impl AsService {
         if let (true, Some(text)) = (folder.starts_with(&state), folder.to_str()) {
             return Self::new(json.then_some("--json").into_iter().chain(verb.iter().copied()).chain([text]));
         }
+        sweep(Path::new(GIVEN));
         // Two at once have a folder each.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let name = format!("petit-given-{}-{now}", std::process::id());
+        let name = format!("{COPY}{}-{now}", std::process::id());
         let cache = format!("{GIVEN}/{name}");
         let copy = format!("{cache}/folder");
         let run = |command: String| OsString::from(format!("ExecStartPre=+/bin/{command}"));
@@ -98,7 +101,7 @@ impl AsService {
                 copying.push(&copy);
             }
             Given::Only(names) => {
-                copying.push(format!("--target-directory={copy} -- "));
+                copying.push(format!("--no-dereference --target-directory={copy} -- "));
                 let paths: Vec<String> = names.iter().map(|name| quoted(&folder.join(name))).collect();
                 copying.push(paths.join(" "));
             }
@@ -115,7 +118,7 @@ impl AsService {
         ];
         let arguments = json.then_some("--json").into_iter().chain(verb.iter().copied());
         let made = Self::with(arguments.chain([copy.as_str()]), &more)?;
-        Ok(Self { given: Some(GivenCopy { name }), ..made })
+        Ok(Self { given: Some(GivenCopy { folder: GIVEN.into(), name }), ..made })
     }
 
     fn with<'a>(arguments: impl IntoIterator<Item = &'a str>, more: &[OsString]) -> Result<Self, Failure> {
@@ -163,6 +166,18 @@ impl AsService {
     }
 }
 
+/// Removes the places of copies whose commands were ended before they could: by Ctrl-C, say. What was in them has gone with
+/// their units.
+fn sweep(given: &Path) {
+    for name in std::fs::read_dir(given).into_iter().flatten().flatten().map(|entry| entry.file_name()) {
+        let name = name.to_string_lossy();
+        let process = name.strip_prefix(COPY).and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            drop(GivenCopy { folder: given.to_owned(), name: name.into_owned() });
+        }
+    }
+}
+
 fn no_systemd(error: &io::Error) -> Failure {
     let problem = format!("systemd-run cannot be run: {error}");
     Failure::new(ExitCode::Failed, problem).hint(format!(
@@ -189,6 +204,30 @@ fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_an_interrupted_command_has_left_goes_with_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let gone = format!("{COPY}{}-1", u32::MAX);
+        let (mine, others) = (format!("{COPY}{}-2", std::process::id()), "apt");
+        for name in [&*gone, &mine, others] {
+            let private = dir.path().join("private").join(name);
+            std::fs::create_dir_all(&private).unwrap();
+            std::os::unix::fs::symlink(&private, dir.path().join(name)).unwrap();
+        }
+        sweep(dir.path());
+        let names = |folder: PathBuf| {
+            let mut names: Vec<String> = std::fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(dir.path().join("private")), [others, &mine]);
+        assert_eq!(names(dir.path().to_owned()), [others, &mine, "private"]);
+    }
 
     #[test]
     fn a_path_stands_in_a_unit_as_it_is() {

@@ -50,17 +50,19 @@ pub(crate) fn release(json: bool, folder: &Folder, verb: &ReleaseVerb) -> Result
             cli::say(
                 json,
                 &format!("{begin}\n{}", shown(release)),
-                &ReleaseShown { release: Some(view(release)) },
+                &ReleaseShown { damage: None, release: Some(view(release)) },
             );
         }
         ReleaseVerb::Show => {
             let release = Release::current(&releases).map_err(|error| failure(&error))?;
             let text = release.as_ref().map_or_else(nothing, shown);
             let damage = release.as_ref().and_then(Release::damage);
-            match damage.filter(|_| !json) {
-                Some(damage) => return Err(Failure::new(ExitCode::Failed, damage).hint(PUT_AGAIN)),
-                None => cli::say(json, &text, &ReleaseShown { release: release.as_ref().map(view) }),
+            if let (Some(damage), false) = (&damage, json) {
+                return Err(Failure::new(ExitCode::Failed, damage.clone()).hint(PUT_AGAIN));
             }
+            let exit = if damage.is_some() { ExitCode::Failed } else { ExitCode::Ok };
+            cli::say(json, &text, &ReleaseShown { damage, release: release.as_ref().map(view) });
+            return Ok(exit);
         }
         ReleaseVerb::Withdraw => {
             let withdrawn = releases::withdraw(&releases).map_err(|error| failure(&error))?;
@@ -125,6 +127,14 @@ fn as_service(json: bool, folder: &Folder, verb: &ReleaseVerb) -> Result<ExitCod
         ReleaseVerb::Put { folder: from } => {
             let from = std::fs::canonicalize(from).unwrap_or_else(|_| from.clone());
             let files = releases::files(&from).map_err(|error| failure(&error))?;
+            // Root copies them, and what a link leads to may be another one's secret.
+            let is_file = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+            if let Some(other) =
+                files.iter().map(|name| from.join(name)).find(|path| path.exists() && !is_file(path))
+            {
+                let problem = format!("{} is a link, or no file at all", other.display());
+                return Err(Failure::new(ExitCode::Failed, problem).hint("put a copy of the file there"));
+            }
             AsService::of_folder(&["release", "put"], (&from, Given::Only(&files)), json, folder)?.run()
         }
         ReleaseVerb::Show => simple("show"),
