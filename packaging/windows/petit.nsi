@@ -20,6 +20,8 @@ Target amd64-unicode
 !include LogicLib.nsh
 !include FileFunc.nsh
 !include WinVer.nsh
+!include Win\COM.nsh
+!include Win\Propkey.nsh
 
 !define UNINSTALL "Software\Microsoft\Windows\CurrentVersion\Uninstall\${ID}"
 !define RUN "Software\Microsoft\Windows\CurrentVersion\Run"
@@ -267,6 +269,48 @@ Function ChooseShortcut
   ${EndIf}
 FunctionEnd
 
+; Writes into the shortcut which app its program is: what Windows puts windows, notifications and pinned icons together by.
+Function NameShortcut
+  StrCpy $R1 1 ; the HRESULT of the last step that was taken
+  !insertmacro ComHlpr_CreateInProcInstance ${CLSID_ShellLink} ${IID_IShellLink} r0 ""
+  ${If} $0 P<> 0
+    ${IUnknown::QueryInterface} $0 '("${IID_IPersistFile}", .r1)'
+    ${IUnknown::QueryInterface} $0 '("${IID_IPropertyStore}", .r2)'
+    ${If} $1 P<> 0
+    ${AndIf} $2 P<> 0
+      ; For reading and writing (STGM_READWRITE).
+      ${IPersistFile::Load} $1 '("$SMPROGRAMS\$Shortcut.lnk", 2).R1'
+      System::Call '*(&w260 "${APP_ID}")p.r3'
+      System::Call '*(&g16, &i4)(${PKEY_AppUserModel_ID})p.r4' ; PROPERTYKEY
+      System::Call '*(&i2 31, &i6 0, p r3, p 0)p.r5' ; PROPVARIANT with VT_LPWSTR
+      ${If} $R1 >= 0
+        ${IPropertyStore::SetValue} $2 '($4, $5).R1'
+      ${EndIf}
+      ${If} $R1 >= 0
+        ${IPropertyStore::Commit} $2 '().R1'
+      ${EndIf}
+      ${If} $R1 >= 0
+        ${IPersistFile::Save} $1 '("$SMPROGRAMS\$Shortcut.lnk", 1).R1'
+      ${EndIf}
+      System::Free $3
+      System::Free $4
+      System::Free $5
+    ${EndIf}
+    ${If} $2 P<> 0
+      ${IUnknown::Release} $2 ""
+    ${EndIf}
+    ${If} $1 P<> 0
+      ${IUnknown::Release} $1 ""
+    ${EndIf}
+    ${IUnknown::Release} $0 ""
+  ${EndIf}
+  ${If} $R1 == 0
+    !insertmacro LOG "the start menu's entry is ${APP_ID}"
+  ${Else}
+    !insertmacro LOG "the start menu's entry could not be named ${APP_ID} ($R1): Windows may show it and its window as two"
+  ${EndIf}
+FunctionEnd
+
 Function StartAtLogin
   WriteRegStr HKCU "${RUN}" "${ID}" '${AT_LOGIN}'
   DeleteRegValue HKCU "${APPROVED}" "${ID}"
@@ -362,6 +406,7 @@ Section
   WriteUninstaller "$INSTDIR\uninstall.exe"
   Call ChooseShortcut
   CreateShortcut "$SMPROGRAMS\$Shortcut.lnk" "$INSTDIR\petit.exe" "" "$INSTDIR\petit.ico"
+  Call NameShortcut
 
 !ifdef BRAND
   !insertmacro TAKE_SCHEME "${SCHEME}"

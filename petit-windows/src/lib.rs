@@ -2,6 +2,7 @@
 //!
 //! - `event_log`: entries are texts by pointers.
 //! - `folders`: where programs and their data are is told by pointers, and by the environment to whoever believes it.
+//! - `identity`: what a process is known by is a text by a pointer.
 //! - `pipe`: a named pipe has an access list of its own only when its creation is given one, by a pointer.
 //! - `power`: that the computer wakes is told by calling a function of the program's.
 //! - `privileges`: what a service may do beyond its account's rights is said by a pointer.
@@ -16,6 +17,8 @@
 pub mod event_log;
 #[cfg(windows)]
 pub mod folders;
+#[cfg(windows)]
+pub mod identity;
 #[cfg(windows)]
 pub mod menu;
 #[cfg(windows)]

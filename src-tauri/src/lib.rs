@@ -49,6 +49,11 @@ pub fn main() -> ProcessExit {
             return fail(false, &Failure::new(ExitCode::Usage, why).hint("see: petit --help"));
         }
     };
+    // Before there is a window: it and notifications are the installed app's.
+    #[cfg(windows)]
+    if let Err(error) = petit_windows::identity::set_app_id(&brand::here().app_id()) {
+        tracing::debug!(%error, "Windows does not know this process as the installed app");
+    }
     petit_host::harden::no_core_dumps();
     petit_host::harden::raise_open_files();
     if args.link_on_stdin {

@@ -298,6 +298,9 @@ async fn is_there(user: &User, brand: &Brand) {
     assert_eq!(name.as_deref(), Some(brand.name));
     let shortcut = fs::read(user.shortcut(brand)).unwrap();
     assert!(String::from_utf8_lossy(&shortcut).contains(brand.id), "it leads to the program");
+    // Wine says yes to it and keeps nothing in the shortcut, so that is all there is to see here.
+    let log = user.log(brand);
+    assert!(log.contains(&format!("the start menu's entry is {}\r\n", brand.app_id)), "{log}");
     let version = user.client(brand, &["version"]).await;
     assert!(version.exit == 0 && version.said.contains(env!("CARGO_PKG_VERSION")), "{version:?}");
 }

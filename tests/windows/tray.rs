@@ -1,5 +1,6 @@
 //! The tray app: its icon, its menu by clicks, the box where there is no window, and what later starts ask of it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -28,14 +29,22 @@ struct Tray {
 }
 
 impl Tray {
-    /// Starts it as a login does, with what lets Wine's icons be clicked.
+    /// Starts it as a login does, with what lets Wine's icons be clicked, on a computer that is not set up.
     async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Starts it with a config file, where there is one.
+    async fn start_with(config: Option<&str>) -> Self {
         let folder_of = |name: &str| {
             PathBuf::from(std::env::var_os(name).expect("run this by `cargo xtask test windows`"))
         };
         let program = folder_of("PETIT_WINDOWS_PROGRAMS").join("petit.exe");
         let tools = folder_of("PETIT_WINDOWS_TOOLS");
         let folder = tempfile::tempdir().unwrap();
+        if let Some(config) = config {
+            fs::write(folder.path().join("config.toml"), config).unwrap();
+        }
         let on_windows = |path: &Path| format!("Z:{}", path.display()).replace('/', "\\");
         let mut command = Command::new("wine");
         command.args(["explorer", DESKTOP, &on_windows(&tools.join("tray_runner.exe"))]);
@@ -174,5 +183,22 @@ async fn the_tray_app_is_worked_by_its_menu_and_by_later_starts() {
 
     let tray = Tray::start().await;
     tray.choose(QUIT).await;
+    tray.until("its end", "quit", 3).await;
+}
+
+/// Wine has no service for toasts. A note is worth one here: it is written down that none is shown, and that is all.
+#[tokio::test]
+async fn a_windows_without_notifications_costs_a_line_in_the_log() {
+    let _user = User::new().await;
+    let tray = Tray::start_with(Some("[client]\nnonsense = 1\n")).await;
+    let log = tray.folder.path().join("logs/app.log");
+    soon("the line", async {
+        while !fs::read_to_string(&log).is_ok_and(|log| log.contains("this Windows shows no notifications")) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    })
+    .await;
+    assert_eq!(tray.ask("stop").await, 0, "it goes on");
+    assert_eq!(tray.ask("quit").await, 0);
     tray.until("its end", "quit", 3).await;
 }

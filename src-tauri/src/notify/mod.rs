@@ -2,6 +2,10 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg_attr(not(windows), allow(dead_code, reason = "shown on Windows alone, and tested on every system"))]
+mod toast;
+#[cfg(windows)]
+mod windows;
 
 use petit_app::notes::Note;
 use tokio::sync::mpsc;
@@ -14,8 +18,14 @@ pub(crate) async fn run(notes: mpsc::Receiver<Note>, ui_thread: UiThread) {
     linux::run(notes, ui_thread).await;
 }
 
-/// The tray's icon and tooltip say the same; a notification of the system's own needs an installed app here.
-#[cfg(not(target_os = "linux"))]
+/// Shows notes until there are no more.
+#[cfg(windows)]
+pub(crate) async fn run(notes: mpsc::Receiver<Note>, ui_thread: UiThread) {
+    windows::run(notes, ui_thread).await;
+}
+
+/// The menu bar's icon says the same; a notification of the system's own needs a bundle that is signed.
+#[cfg(not(any(target_os = "linux", windows)))]
 pub(crate) async fn run(mut notes: mpsc::Receiver<Note>, ui_thread: UiThread) {
     let _ = ui_thread;
     while let Some(note) = notes.recv().await {
