@@ -14,7 +14,9 @@ use petit_client::consent::Withheld;
 use petit_client::doctor::{Fact, Fault, Finding, Found, Subject};
 use petit_client::registering::Prospect;
 use petit_client::registration::{Known, Registration};
-use petit_client::status::{BrokenAt, Connection, KeyTrouble, ServiceStatus, Status};
+use petit_client::status::{
+    BrokenAt, Connection, KeyTrouble, ServiceStatus, Status, UpdatePlan, VersionStanding,
+};
 use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::invite::{InvalidInvite, Invite};
 use petit_engine::name::{ServerAddr, ServiceName};
@@ -205,7 +207,19 @@ fn examples() -> Vec<Example> {
         plain("locked", resting(Connection::NoKey { trouble: KeyTrouble::Locked })),
         Example { status: None, trouble: Some(TroubleKind::Damaged), ..plain("broken", at(Connection::Off)) },
         Example { noted: true, ..plain("notices", connected(vec![accounts()])) },
+        plain("newer", newer(UpdatePlan::Other)),
+        plain("outdated", outdated()),
     ]
+}
+
+/// While there is another version.
+fn newer(plan: UpdatePlan) -> Status {
+    Status { available: "0.2.0".parse().ok(), update: Some(plan), ..connected(vec![accounts()]) }
+}
+
+/// While this one is not to be used any more.
+fn outdated() -> Status {
+    Status { standing: Some(VersionStanding::Revoked), ..newer(UpdatePlan::Other) }
 }
 
 fn target(text: &str) -> ServerAddr {

@@ -50,6 +50,7 @@ pub mod texts;
 mod told;
 mod traffic;
 pub mod tray;
+mod update;
 mod view;
 mod words;
 

@@ -18,7 +18,7 @@ use super::contract::{
 use super::facts::{Facts, Owner};
 use super::prefs::DesiredState;
 use super::texts::Texts;
-use super::{offered, path, told, words};
+use super::{offered, path, told, update, words};
 
 /// The kind of the state.
 pub(crate) fn kind(facts: &Facts<'_>) -> StateKind {
@@ -345,6 +345,9 @@ fn notices(facts: &Facts<'_>) -> Vec<Notice> {
     }
     if facts.is_root {
         add("root", Tone::Warn, texts.get("note.root"), None);
+    }
+    for (id, tone, text) in facts.status.map(|status| update::said(texts, status)).unwrap_or_default() {
+        add(id, tone, text, None);
     }
     if facts.no_tray {
         add("no_tray", Tone::Warn, texts.get("note.no_tray"), None);

@@ -37,6 +37,16 @@ pub struct Updates {
     folder: Folder,
     place: Place,
     own: Version,
+    means: Means,
+}
+
+/// How another version of a program gets here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// By `upgrade` of the program itself, where it is its own.
+    Upgrade,
+    /// By whoever has installed this one. The program only tells of it.
+    Told,
 }
 
 /// Why what is known of updates cannot be used.
@@ -86,7 +96,19 @@ impl Begun {
 impl Updates {
     /// Of a program, by its own path, that keeps its state in a folder.
     pub fn of(folder: &Folder, program: &Path) -> Self {
-        Self { folder: folder.clone(), place: Place::of(program), own: Version::of_this_program() }
+        let (place, own) = (Place::of(program), Version::of_this_program());
+        Self { folder: folder.clone(), place, own, means: Means::Upgrade }
+    }
+
+    /// The same, of a program that another version gets to otherwise than by `upgrade`.
+    #[must_use]
+    pub fn by(self, means: Means) -> Self {
+        Self { means, ..self }
+    }
+
+    /// How another version gets here.
+    pub fn means(&self) -> Means {
+        self.means
     }
 
     /// The program's files.

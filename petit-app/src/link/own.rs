@@ -1,5 +1,6 @@
 //! The client in this process, which serves the same control socket as `petit-client run` does.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use petit_client::api::{Restarted, Stopped, Switched};
@@ -11,15 +12,18 @@ use petit_client::folder::Folder;
 use petit_client::registering::{Order, Registrar};
 use petit_client::registration::RegistrationError;
 use petit_client::status::Status;
+use petit_client::updates::{Means, Updates};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
+use petit_host::brand;
 use petit_host::cli::chain;
 use petit_host::control::ApiProblem;
 use petit_host::control::server::Listener;
 use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use petit_host::logs::{FileHandle, Level, LevelHandle};
+use petit_host::update::Target;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -45,6 +49,8 @@ pub struct RealLinks {
     level: Option<LevelHandle>,
     log: Option<FileHandle>,
     asked: mpsc::Sender<SocketCommand>,
+    /// This program's file, by its path from before anybody could have put another one there.
+    program: Option<PathBuf>,
 }
 
 impl RealLinks {
@@ -55,7 +61,13 @@ impl RealLinks {
         log: Option<FileHandle>,
         asked: mpsc::Sender<SocketCommand>,
     ) -> Self {
-        Self { folder, level, log, asked }
+        Self { folder, level, log, asked, program: std::env::current_exe().ok() }
+    }
+
+    /// With the file of another program in the place of this one's.
+    #[must_use]
+    pub fn of_program(self, program: PathBuf) -> Self {
+        Self { program: Some(program), ..self }
     }
 
     async fn try_open(&self, texts: &Texts) -> Opened {
@@ -115,7 +127,7 @@ impl RealLinks {
                 };
             }
         };
-        match Own::start(client, self.asked.clone()) {
+        match Own::start(client, self.asked.clone(), self.program.clone()) {
             Ok(own) => Opened::Link(own),
             Err(error) => {
                 tracing::error!(%error, "the control socket cannot be opened");
@@ -146,7 +158,11 @@ struct Own {
 }
 
 impl Own {
-    fn start(client: Client, asked: mpsc::Sender<SocketCommand>) -> std::io::Result<Arc<Self>> {
+    fn start(
+        client: Client,
+        asked: mpsc::Sender<SocketCommand>,
+        program: Option<PathBuf>,
+    ) -> std::io::Result<Arc<Self>> {
         let listener = Listener::bind(&client.folder().socket())?;
         let (statuses, receiver) = watch::channel(None);
         let control =
@@ -163,6 +179,7 @@ impl Own {
                 let client = client.clone();
                 async move { client.finish_former().await }
             }),
+            tokio::spawn(watch_available(client.clone(), program)),
         ];
         Ok(Arc::new(Self { client: Mutex::new(Some(client)), statuses: receiver, tasks: Mutex::new(tasks) }))
     }
@@ -178,6 +195,16 @@ impl Drop for Own {
             task.abort();
         }
     }
+}
+
+/// Looks whether there is another version. What a package, or whoever administers the computer, has installed here is only
+/// told of: the release names the same version of `petit-client`, which comes in one with the tray app.
+async fn watch_available(client: Client, program: Option<PathBuf>) {
+    /// The program that a release names.
+    const RELEASED: &str = "petit-client";
+    let Some(program) = program else { return };
+    let updates = Updates::of(client.folder(), &program).by(Means::Told);
+    client.watch_available(&updates, &Target::of(RELEASED, brand::here())).await;
 }
 
 /// Statuses as they are told to whoever watches the link.

@@ -22,7 +22,7 @@ use crate::config::{UpdateMode, UpdateSettings};
 use crate::releases::{Fetcher, ReleaseError};
 use crate::status::{UpdatePlan, VersionStanding};
 use crate::updates::by_itself::Deed;
-use crate::updates::{UpdateError, Updates, by_itself};
+use crate::updates::{Means, UpdateError, Updates, by_itself};
 
 /// Why it is not known whether there is another version.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +144,10 @@ impl Watching<'_> {
     /// program, do not.
     fn owner(&self) -> Owner {
         let place = self.updates.place();
-        let is_anothers = self.client.folder().is_of_service() || !place.is_writable();
+        let is_anothers = match self.updates.means() {
+            Means::Told => true,
+            Means::Upgrade => self.client.folder().is_of_service() || !place.is_writable(),
+        };
         if is_anothers { Owner::Other } else { place.owner() }
     }
 

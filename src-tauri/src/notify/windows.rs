@@ -37,7 +37,9 @@ pub(super) async fn run(mut notes: mpsc::Receiver<Note>, ui_thread: UiThread) {
             Ok(Ok(Err(error))) => error.to_string(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => {
-                tracing::info!("Windows did not answer whether it shows a notification, and is not asked again");
+                tracing::info!(
+                    "Windows did not answer whether it shows a notification, and is not asked again"
+                );
                 break;
             }
         };

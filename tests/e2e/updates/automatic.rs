@@ -8,7 +8,7 @@ use super::*;
 
 impl Home {
     /// A server that rolls the release out, and a client that was told what it may do.
-    async fn told(release: &Release, updates: &str) -> Self {
+    pub(super) async fn told(release: &Release, updates: &str) -> Self {
         let home = Self::new(release).await;
         home.allow(updates);
         home.give_roots_to_server(release);
@@ -18,14 +18,14 @@ impl Home {
     }
 
     /// Writes into the config file what the client may do. It notices by itself.
-    fn allow(&self, updates: &str) {
+    pub(super) fn allow(&self, updates: &str) {
         let text = std::fs::read_to_string(self.client.config()).unwrap();
         let before = text.split("[updates]").next().unwrap_or_default();
         std::fs::write(self.client.config(), format!("{before}[updates]\n{updates}\n")).unwrap();
     }
 
     /// What is written down of the release, once it is that.
-    async fn until_stage(&self, stage: &Stage) {
+    pub(super) async fn until_stage(&self, stage: &Stage) {
         soon(&format!("{stage:?}"), async {
             let path = self.client.dir().join("updates.progress.json");
             while Progress::read(&path).unwrap().report().is_none_or(|report| report.state != *stage) {

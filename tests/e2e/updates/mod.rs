@@ -6,6 +6,7 @@ mod hostile;
 mod line;
 mod release;
 mod rollout;
+mod tray;
 mod trial;
 mod wire;
 

@@ -71,6 +71,8 @@ export const pictures = {
   'overview-locked': { start: { view: 'locked' } },
   'overview-broken': { start: { view: 'broken' } },
   'overview-notices': { start: { view: 'notices' } },
+  'overview-newer': { start: { view: 'newer' } },
+  'overview-outdated': { start: { view: 'outdated' } },
   'overview-pause-menu': { go: (page) => page.locator(at('pause')).click() },
   'overview-refused': {
     start: { change: { answers: { stop: { refuse: refusals.not_written } } } },

@@ -155,6 +155,19 @@ test('what only has to be known is said on the overview, in a sentence that stan
   await expect(page.locator(at('notice-no_tray'))).toHaveCount(0);
 });
 
+test('a newer version is told with whoever installs it, and asks for nothing here', async ({ page }) => {
+  await open(page, { view: 'newer' });
+  const newer = page.locator(at('notice-update'));
+  await expect(newer.locator('strong')).toHaveText('Version 0.2.0 of Petit is there.');
+  await expect(newer).toContainText('your IT department installs it');
+  await expect(newer.locator('button')).toHaveCount(0);
+  await page.locator(at('nav-logs')).click();
+  await expect(newer).toHaveCount(0);
+  await open(page, { view: 'outdated', lang: 'de' });
+  await expect(page.locator(`${at('notice-standing')} strong`)).toHaveText('Diese Version von Petit soll nicht mehr benutzt werden.');
+  await expect(page.locator(at('notice-update'))).toContainText('Version 0.2.0 von Petit ist da.');
+});
+
 test('what is largest is who reaches what; the state is its small print, and stands in the menu too', async ({ page }) => {
   await open(page);
   await expect(page.locator(at('headline'))).toHaveText('Nordlicht reaches accounts');

@@ -115,6 +115,10 @@ impl Contents {
         if let Some(roots) = making.roots {
             let to = format!("usr/lib/{}/{ROOTS}", name.command_lines());
             this.add(roots.file().to_owned(), to, Kind::Plain);
+            if name == Name::Tray {
+                // Beside the program that looks for releases there.
+                this.add(roots.file().to_owned(), format!("usr/lib/petit/{ROOTS}"), Kind::Plain);
+            }
         }
         this.notices(making, manual)?;
         this.texts(making.runnable, flavour, manual)?;
