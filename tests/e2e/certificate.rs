@@ -80,6 +80,8 @@ async fn a_renewed_certificate_is_shown_without_a_restart_and_a_bad_one_never() 
     std::fs::remove_dir_all(&elsewhere).unwrap();
     let said = server.run(["reload"]).await;
     assert!(said.exit == 1 && said.err.contains("though the config file names it"), "{said:?}");
+    log.until("not all certificates can be used").await;
+    log.until("config applied").await;
     assert_eq!(shown_by(&address).await, Some(fourth));
     std::fs::write(server.config(), config).unwrap();
     log.until("config applied").await;
@@ -409,6 +411,29 @@ async fn a_certificate_that_cannot_be_used_keeps_nothing_else_from_being_in_forc
     ];
     let said = server.run(put).await;
     assert!(said.exit == 1 && said.err.contains("does not show it"), "{said:?}");
+    assert_eq!(shown_by(&address).await, Some(good));
+
+    // What is taken away goes, though the broken one is still there.
+    let has_older = async || {
+        let status = server.status().await;
+        let paths =
+            status["certificates"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap());
+        paths.into_iter().any(|path| path.contains("older"))
+    };
+    assert!(has_older().await);
+    for entry in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.file_name().unwrap().to_str().unwrap().contains("older") {
+            let removed = if entry.is_symlink() {
+                std::fs::remove_file(&entry)
+            } else {
+                std::fs::remove_dir_all(&entry)
+            };
+            removed.unwrap();
+        }
+    }
+    let said = server.run(["reload"]).await;
+    assert!(said.exit == 1 && said.err.contains(problem), "{said:?}");
+    assert!(!has_older().await);
     assert_eq!(shown_by(&address).await, Some(good));
 }
 

@@ -109,6 +109,11 @@ impl Rollout {
         matches!(self.state, RolloutState::Running | RolloutState::Done)
     }
 
+    /// When it was started, or resumed last: what had gone wrong by then counts no more.
+    pub fn begun(&self) -> Timestamp {
+        self.resumed.unwrap_or(self.started).max(self.started)
+    }
+
     /// Whether everybody was to get its release.
     pub fn reached_all(&self) -> bool {
         let is_open = self.is_running() && self.open == self.rings.len();

@@ -31,6 +31,8 @@ pub struct Client {
     pub ring: usize,
     /// What it has said of this release, and when.
     pub said: Option<(UpdateState, Timestamp)>,
+    /// For how long this process knows that, by a clock that does not jump.
+    pub known_for: Duration,
     /// The release has no other version for it than everybody was to have before.
     pub had_before: bool,
     pub presence: Presence,
@@ -72,7 +74,7 @@ impl Word {
 /// What a client's word counts for; nothing where it has said nothing.
 pub fn word(client: &Client, rollout: &Rollout, now: Timestamp) -> Option<Word> {
     let (state, said) = client.said?;
-    let begun = rollout.resumed.unwrap_or(rollout.started).max(rollout.started);
+    let begun = rollout.begun();
     Some(match state {
         UpdateState::Works if client.had_before => Word::Had,
         UpdateState::Works => Word::Works,
@@ -82,7 +84,9 @@ pub fn word(client: &Client, rollout: &Rollout, now: Timestamp) -> Option<Word> 
         UpdateState::Failed => Word::Failed,
         UpdateState::OnTrial => {
             let limit = if client.presence == Presence::Online { TRIAL_LIMIT } else { AWAY_LIMIT };
-            if now.since(said.max(begun)) >= limit { Word::Stuck } else { Word::OnTrial }
+            // Neither counts alone: a clock may jump, and a process may have begun a moment ago.
+            let is_over = now.since(said.max(begun)) >= limit && client.known_for >= limit;
+            if is_over { Word::Stuck } else { Word::OnTrial }
         }
         UpdateState::Other => return None,
     })
@@ -239,7 +243,8 @@ impl fmt::Display for Halt {
             Self::Bad { bad, tried } => write!(f, "it did not work for {bad} of {tried} clients"),
             Self::Away { gone, updated, others_gone, others } => write!(
                 f,
-                "{gone} of {updated} clients that have it are away, and {others_gone} of {others} of the others"
+                "{gone} of {updated} clients that have it are away, and {others_gone} of {others} of the others; \
+                 it may be the evening where they are"
             ),
         }
     }
@@ -308,11 +313,12 @@ mod tests {
 
     fn said(count: usize, ring: usize, state: UpdateState) -> Vec<Client> {
         let said = Some((state, START));
-        vec![Client { ring, said, had_before: false, presence: Presence::Online }; count]
+        let presence = Presence::Online;
+        vec![Client { ring, said, known_for: Duration::MAX, had_before: false, presence }; count]
     }
 
     fn silent(count: usize, ring: usize, presence: Presence) -> Vec<Client> {
-        vec![Client { ring, said: None, had_before: false, presence }; count]
+        vec![Client { presence, said: None, ..said(1, ring, UpdateState::Works)[0] }; count]
     }
 
     fn verdict(open: usize, after: Duration, clients: &[Vec<Client>]) -> Verdict {
@@ -372,6 +378,11 @@ mod tests {
             assert_eq!(judged(presence, &long, limit - moment), waited_for);
             assert_eq!(judged(presence, &long, limit), bad);
         }
+        // A clock that has jumped makes no trial longer.
+        let jumped = Client { known_for: TRIAL_LIMIT - moment, ..said(1, 0, UpdateState::OnTrial)[0] };
+        let clients = [said(3, 0, UpdateState::Works), vec![jumped]].concat();
+        let now = START + TRIAL_LIMIT * 100;
+        assert_eq!(judge(&long, &Tally::of(clients, &long, now), now), waited_for);
         // Whoever resumes it gives them the same time again.
         let resumed = Rollout { resumed: Some(START + TRIAL_LIMIT), ..long };
         assert_eq!(judged(Presence::Online, &resumed, TRIAL_LIMIT * 2 - moment), waited_for);

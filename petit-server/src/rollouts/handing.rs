@@ -106,7 +106,10 @@ impl Releases for Rollouts {
         let version = version.to_string();
         let mut known = self.write();
         let target = known.targets.get(&device).cloned();
-        let mut report = StoredReport { device, counter, version, state, at: Timestamp::now(), target };
+        // Later than what it is said of, also where the clock has gone back since.
+        let begun = known.last().map_or(Timestamp::now(), Rollout::begun);
+        let at = Timestamp::now().max(begun);
+        let mut report = StoredReport { device, counter, version, state, at, target };
         if let Some(before) = known.reports.get(&device).filter(|before| before.says_as(&report)) {
             if report.target.is_none() || before.target == report.target {
                 return;
@@ -114,7 +117,7 @@ impl Releases for Rollouts {
             report.at = before.at;
         }
         known.unsaved.insert(device);
-        known.reports.insert(device, report);
+        known.put(report);
         drop(known);
         self.said.notify_one();
     }

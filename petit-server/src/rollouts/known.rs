@@ -14,6 +14,8 @@ pub(super) struct Known {
     /// One for each release; the one that was started last is the last.
     pub(super) rollouts: Vec<Rollout>,
     pub(super) reports: HashMap<DeviceId, StoredReport>,
+    /// Since when this process knows what a client has said last.
+    pub(super) known_since: HashMap<DeviceId, Instant>,
     /// What clients have asked for.
     pub(super) targets: HashMap<DeviceId, String>,
     pub(super) unsaved: HashSet<DeviceId>,
@@ -32,6 +34,12 @@ impl Known {
 
     pub(super) fn of(&self, release: &HandedOut) -> Option<&Rollout> {
         self.rollouts.iter().find(|rollout| is_of(rollout, Some(release)))
+    }
+
+    /// Takes note of what a client says, or has said.
+    pub(super) fn put(&mut self, report: StoredReport) {
+        self.known_since.insert(report.device, Instant::now());
+        self.reports.insert(report.device, report);
     }
 
     pub(super) fn set(&mut self, rollout: Rollout) {
@@ -70,7 +78,8 @@ impl Known {
             };
             let had_before = said.is_some_and(|said| news.is_none_for(said));
             let said = said.map(|said| (said.state, said.at));
-            (*device, Client { ring: *ring, said, had_before, presence })
+            let known_for = self.known_since.get(device).map(Instant::elapsed).unwrap_or_default();
+            (*device, Client { ring: *ring, said, known_for, had_before, presence })
         };
         all.iter().map(client).collect()
     }

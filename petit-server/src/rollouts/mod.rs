@@ -250,7 +250,7 @@ impl Rollouts {
                     // What was said meanwhile is newer, unless it is the same.
                     if known.reports.get(&report.device).is_none_or(|said| said.says_as(&report)) {
                         known.unsaved.remove(&report.device);
-                        known.reports.insert(report.device, report);
+                        known.put(report);
                     }
                 }
             }

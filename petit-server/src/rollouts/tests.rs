@@ -246,6 +246,19 @@ async fn a_client_that_came_back_halts_it_and_what_is_under_way() {
 }
 
 #[tokio::test]
+async fn what_is_said_after_a_resume_counts_though_the_clock_has_gone_back() {
+    let bed = Bed::with(2).await;
+    let release = bed.put(1, &[(LINUX, "0.2.0")]).await;
+    bed.start(&release, "100%", Duration::ZERO).await;
+    let resumed = Timestamp::now() + Duration::from_secs(3600);
+    bed.rollouts.write().rollouts[0].resumed = Some(resumed);
+    bed.says(0, "0.2.0", UpdateState::PutBack);
+    bed.judge(0..0).await;
+    let standing = bed.standing().await;
+    assert!(matches!(standing.rollout.state, RolloutState::Halted { .. }), "{standing:?}");
+}
+
+#[tokio::test]
 async fn rings_follow_where_the_new_version_works_and_not_where_there_is_no_new_one() {
     let bed = Bed::with(30).await;
     // Everybody has had the first one.

@@ -51,7 +51,7 @@ pub(crate) enum RolloutVerb {
 pub(crate) async fn rollout(running: &Running, verb: &RolloutVerb) -> Result<RolloutStatus, Failure> {
     match verb {
         RolloutVerb::Start { rings, soak } => {
-            let start = StartRollout { rings: rings.clone(), soak_seconds: soak.as_secs() };
+            let start = StartRollout { rings: rings.clone(), soak_seconds: whole_seconds(*soak) };
             running.ask(&start).await
         }
         RolloutVerb::Status => running.ask(&GetRollout).await,
@@ -60,6 +60,11 @@ pub(crate) async fn rollout(running: &Running, verb: &RolloutVerb) -> Result<Rol
         RolloutVerb::Next => running.ask(&WidenRollout).await,
         RolloutVerb::Rollback => running.ask(&RollBack).await,
     }
+}
+
+/// No less than was asked for.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
 pub(crate) fn shown(status: &RolloutStatus) -> String {
@@ -206,4 +211,15 @@ fn of_bad(bad: &[BadClient]) -> String {
         rows.push(vec![client.to_string(), name.clone(), version.clone(), what.to_owned(), at.to_string()]);
     }
     table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_watch_is_none_only_where_none_was_asked_for() {
+        let times = [0, 1, 500, 1000, 1001].map(|time| whole_seconds(Duration::from_millis(time)));
+        assert_eq!(times, [0, 1, 1, 1, 2]);
+    }
 }
