@@ -173,8 +173,9 @@ pub struct RolloutCounts {
 
 impl From<Tally> for RolloutCounts {
     fn from(tally: Tally) -> Self {
-        let Tally { clients, works, had, on_trial, waiting, put_back, failed, stuck, excused, .. } = tally;
-        Self { clients, excused, failed, had, on_trial, put_back, stuck, waiting, works }
+        let Tally { clients, works, had, on_trial, waiting, put_back, failed, stuck, lost, excused, .. } =
+            tally;
+        Self { clients, excused, failed, had, on_trial, put_back, stuck: stuck + lost, waiting, works }
     }
 }
 

@@ -10,9 +10,12 @@ use crate::registry::{Rollout, Timestamp};
 /// A trial of a client that is there and that has come to nothing for so long has gone wrong: it is over after two minutes
 /// in which the client is connected.
 pub const TRIAL_LIMIT: Duration = Duration::from_secs(15 * 60);
-/// As [`TRIAL_LIMIT`], of a client that is away: after half an hour it goes back by itself and says so, and a laptop may be
-/// shut in the middle of it.
+/// As [`TRIAL_LIMIT`], of a client that is away: after half an hour it goes back by itself, and says so when it is there
+/// again.
 pub const AWAY_LIMIT: Duration = Duration::from_secs(60 * 60);
+/// So many that are away since they began with a version have gone wrong; of fewer the line may be broken, or the laptop
+/// shut. Until one of those is back the next ring waits.
+const LOST_FROM: usize = 2;
 /// So many in a hundred of those of a ring that are there and need nobody's consent are to have it before the next one is
 /// opened; one at least.
 const PROOF_PERCENT: usize = 10;
@@ -60,6 +63,8 @@ pub enum Word {
     Failed,
     /// It has tried it for longer than that takes.
     Stuck,
+    /// It has been away since it has tried it, for longer than that takes.
+    Lost,
     /// It has gone wrong, and whoever has started or resumed the roll-out could see that.
     Excused,
 }
@@ -67,7 +72,7 @@ pub enum Word {
 impl Word {
     /// True where it has gone wrong. Who could not fetch it goes on as before, and is no reason to halt.
     pub fn is_bad(self) -> bool {
-        matches!(self, Self::PutBack | Self::Stuck)
+        matches!(self, Self::PutBack | Self::Stuck | Self::Lost)
     }
 }
 
@@ -83,10 +88,13 @@ pub fn word(client: &Client, rollout: &Rollout, now: Timestamp) -> Option<Word> 
         UpdateState::PutBack => Word::PutBack,
         UpdateState::Failed => Word::Failed,
         UpdateState::OnTrial => {
-            let limit = if client.presence == Presence::Online { TRIAL_LIMIT } else { AWAY_LIMIT };
+            let (limit, over) = match client.presence {
+                Presence::Online => (TRIAL_LIMIT, Word::Stuck),
+                Presence::Gone | Presence::Unseen => (AWAY_LIMIT, Word::Lost),
+            };
             // Neither counts alone: a clock may jump, and a process may have begun a moment ago.
             let is_over = now.since(said.max(begun)) >= limit && client.known_for >= limit;
-            if is_over { Word::Stuck } else { Word::OnTrial }
+            if is_over { over } else { Word::OnTrial }
         }
         UpdateState::Other => return None,
     })
@@ -110,6 +118,8 @@ pub struct Tally {
     pub failed: usize,
     /// They have tried it for longer than that takes.
     pub stuck: usize,
+    /// The same, and they are away.
+    pub lost: usize,
     /// Seen by whoever has resumed it.
     pub excused: usize,
     /// In the ring that was opened last.
@@ -170,6 +180,7 @@ impl Tally {
                 Some(Word::PutBack) => tally.put_back += 1,
                 Some(Word::Failed) => tally.failed += 1,
                 Some(Word::Stuck) => tally.stuck += 1,
+                Some(Word::Lost) => tally.lost += 1,
                 Some(Word::Excused) => tally.excused += 1,
                 None => {}
             }
@@ -182,7 +193,8 @@ impl Tally {
 
     /// Those with whom it has gone wrong.
     pub fn bad(&self) -> usize {
-        self.put_back + self.stuck
+        let lost = if self.lost >= LOST_FROM { self.lost } else { 0 };
+        self.put_back + self.stuck + lost
     }
 }
 
@@ -283,8 +295,9 @@ pub fn judge(rollout: &Rollout, tally: &Tally, now: Timestamp) -> Verdict {
     if soaked < rollout.soak {
         return Verdict::Stay(Stay::Soaking { left: rollout.soak.saturating_sub(soaked) });
     }
-    if tally.on_trial > 0 {
-        return Verdict::Stay(Stay::OnTrial { clients: tally.on_trial });
+    let on_trial = tally.on_trial + tally.lost;
+    if on_trial > 0 {
+        return Verdict::Stay(Stay::OnTrial { clients: on_trial });
     }
     goes_on
 }
@@ -364,19 +377,25 @@ mod tests {
     fn a_trial_without_an_end_is_waited_for_and_counts_as_bad_after_a_while() {
         let moment = Duration::from_secs(1);
         let long = Rollout { soak: moment, ..rollout(1) };
-        let judged = |presence, rollout: &Rollout, after| {
+        let all = |trials: &[Presence], rollout: &Rollout, after| {
             let now = START + after;
-            let trial = Client { presence, ..said(1, 0, UpdateState::OnTrial)[0] };
-            let clients = [said(3, 0, UpdateState::Works), vec![trial]].concat();
+            let trial =
+                |presence: &Presence| Client { presence: *presence, ..said(1, 0, UpdateState::OnTrial)[0] };
+            let clients = [said(3, 0, UpdateState::Works), trials.iter().map(trial).collect()].concat();
             judge(rollout, &Tally::of(clients, rollout, now), now)
         };
+        let judged = |presence, rollout: &Rollout, after| all(&[presence], rollout, after);
         let bad = Verdict::Halt(Halt::Bad { bad: 1, tried: 4 });
-        let waited_for = Verdict::Stay(Stay::OnTrial { clients: 1 });
-        for (presence, limit) in
-            [(Presence::Online, TRIAL_LIMIT), (Presence::Gone, AWAY_LIMIT), (Presence::Unseen, AWAY_LIMIT)]
-        {
-            assert_eq!(judged(presence, &long, limit - moment), waited_for);
-            assert_eq!(judged(presence, &long, limit), bad);
+        let waiting = |clients| Verdict::Stay(Stay::OnTrial { clients });
+        let waited_for = waiting(1);
+        assert_eq!(judged(Presence::Online, &long, TRIAL_LIMIT - moment), waited_for);
+        assert_eq!(judged(Presence::Online, &long, TRIAL_LIMIT), bad);
+        for presence in [Presence::Gone, Presence::Unseen] {
+            let two = [presence, Presence::Gone];
+            assert_eq!(all(&two, &long, AWAY_LIMIT - moment), waiting(2));
+            assert_eq!(all(&two, &long, AWAY_LIMIT), Verdict::Halt(Halt::Bad { bad: 2, tried: 5 }));
+            // Of a single one that is away the line may be broken: no ring is opened before it is back.
+            assert_eq!(judged(presence, &long, AWAY_LIMIT * 100), waited_for);
         }
         // A clock that has jumped makes no trial longer.
         let jumped = Client { known_for: TRIAL_LIMIT - moment, ..said(1, 0, UpdateState::OnTrial)[0] };
