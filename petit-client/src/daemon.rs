@@ -44,7 +44,7 @@ pub enum NotRestarted {
 impl From<NotRestarted> for ApiProblem {
     fn from(why: NotRestarted) -> Self {
         let (status, code, hint) = match &why {
-            NotRestarted::Busy => (409, "busy", None),
+            NotRestarted::Busy => (409, BUSY, None),
             NotRestarted::Stopping => (409, "stopping", None),
             NotRestarted::NotRun(_) => (422, "not_run", None),
             NotRestarted::Away(trouble) => (422, "away", trouble.hint.as_deref()),
@@ -61,6 +61,8 @@ impl From<NotRestarted> for ApiProblem {
     }
 }
 
+/// What a refusal to restart is called when another one is under way, or the end.
+pub const BUSY: &str = "busy";
 /// What a refusal to restart is called that says something about the program that was to be run.
 pub const NOT_READY: &str = "not_ready";
 
@@ -90,7 +92,7 @@ impl Lifecycle for Daemon {
 
     fn restart(&self) -> BoxFuture<'_, Result<Restarted, ApiProblem>> {
         Box::pin(async move {
-            let busy = || ApiProblem::new(409, "busy", "the client is stopping, or being restarted already");
+            let busy = || ApiProblem::new(409, BUSY, "the client is stopping, or being restarted already");
             let streams = self.client.status().await.streams;
             let (answer, asked) = oneshot::channel();
             self.restart.try_send(answer).map_err(|_| busy())?;

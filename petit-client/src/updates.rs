@@ -284,6 +284,8 @@ impl Updates {
         mut trial: Trial,
         verdict: Verdict,
     ) -> Result<WayBack, UpdateError> {
+        // Whoever has said it first is right, such as a person.
+        let verdict = trial.goes_back_for().unwrap_or(verdict);
         // First, so that whoever begins after a crash goes on with it. The rename needs no room on the disk, so it is tried
         // however this ends.
         self.judged(&trial.version, verdict).await;
@@ -300,16 +302,21 @@ impl Updates {
 impl Updates {
     /// Remembers what has become of a version that does not stay.
     pub async fn judged(&self, version: &Version, verdict: Verdict) {
-        if verdict == Verdict::DoesNotWork {
-            let version = version.clone();
-            let marked = self.change(|history| history.remember_bad(version)).await;
-            marked.unwrap_or_else(|error| unusable(&error));
-        }
         let stage = match verdict {
             Verdict::DoesNotWork | Verdict::Unknown => Stage::PutBack,
             Verdict::Declined => Stage::Declined,
+            Verdict::Unconnected => Stage::Unconnected,
             Verdict::NotTried => Stage::Failed,
         };
+        let known = version.clone();
+        let judged = match verdict {
+            Verdict::DoesNotWork => self.change(|history| history.remember_bad(known)).await,
+            Verdict::Unknown | Verdict::Declined => {
+                self.change(|history| history.leave_to_people(known)).await
+            }
+            Verdict::Unconnected | Verdict::NotTried => Ok(()),
+        };
+        judged.unwrap_or_else(|error| unusable(&error));
         self.progresses(|progress| progress.becomes(version, stage)).await;
     }
 }

@@ -6,6 +6,7 @@ mod looks;
 mod turns;
 
 use petit_engine::agent::{Agent, AgentState};
+use petit_engine::name::{DeviceId, ServerAddr};
 use petit_engine::proto::control::{FetchedBy, Text, UpdateReport, UpdateState};
 use petit_host::cli::chain;
 use petit_host::update::{
@@ -48,8 +49,16 @@ impl Client {
     pub async fn watch_available(&self, updates: &Updates, target: &Target) {
         let looks = Looks::new(Instant::now());
         let turns = Turns::default();
-        let mut watching =
-            Watching { client: self, updates, target, looks, known: None, turns, told: String::new() };
+        let mut watching = Watching {
+            client: self,
+            updates,
+            target,
+            looks,
+            known: None,
+            of: None,
+            turns,
+            told: String::new(),
+        };
         loop {
             tokio::time::sleep(HINT_EVERY).await;
             watching.look_when_due().await;
@@ -66,6 +75,8 @@ struct Watching<'a> {
     looks: Looks,
     /// The release as it was last looked at.
     known: Option<Verified>,
+    /// With whom this computer was registered then.
+    of: Option<(ServerAddr, DeviceId)>,
     /// When this client installs a version by itself.
     turns: Turns,
     /// Why the release that is known is of no use, as it was said last.
@@ -153,10 +164,16 @@ impl Watching<'_> {
 
     /// Does what is to be done with the release that is known: says it, or has it installed.
     async fn follow(&mut self) {
-        let (settings, is_online) = {
+        let (settings, is_online, of) = {
             let inner = self.client.shared.inner.lock().await;
-            (inner.config.updates, inner.agent.as_ref().is_some_and(is_online))
+            let of = inner.registration.as_ref().map(|it| (it.server.clone(), it.device));
+            (inner.config.updates, inner.agent.as_ref().is_some_and(is_online), of)
         };
+        if self.of != of {
+            // What another vendor has said is nothing to this one.
+            self.known = None;
+            self.of = of;
+        }
         let advice = match &self.known {
             None => {
                 self.turns.put_off();
@@ -169,9 +186,14 @@ impl Watching<'_> {
             Err(error) => {
                 self.turns.put_off();
                 self.tell_of_no_use(chain(&error));
+                if matches!(error, Unknown::Refused(_)) {
+                    // Not in force any more: the next look may find another one.
+                    self.known = None;
+                }
                 return self.show(Available::default()).await;
             }
         };
+        self.told.clear();
         let counter = self.known.as_ref().map(|verified| verified.manifest().counter).unwrap_or_default();
         let standing = VersionStanding::of(&advice.standing);
         let (version, plan) = match advice.step {
@@ -222,11 +244,9 @@ impl Watching<'_> {
     /// Why this process does not install a version now that it may install; `None` when it does.
     fn plan(&self, version: &Version) -> Option<UpdatePlan> {
         let now = Time::now();
-        let progress = self.updates.progress().ok();
-        // It has not come to anything here, or somebody has put it back: a person may try again.
-        if progress.as_ref().is_some_and(|progress| progress.has_gone_back(version)) {
-            Some(UpdatePlan::Hand)
-        } else if progress.is_none_or(|progress| progress.next_attempt(version, now) > now) {
+        let may_now =
+            self.updates.progress().is_ok_and(|progress| progress.next_attempt(version, now) <= now);
+        if !may_now || self.turns.rests(version, Instant::now()) {
             Some(UpdatePlan::Later)
         } else if self.updates.is_trial_on() {
             // One after the other: the version before is kept until the one that runs has shown that it works.
@@ -243,18 +263,45 @@ impl Watching<'_> {
         if !self.turns.take(version, spread, Instant::now()) {
             return;
         }
-        let place = self.updates.place();
-        // Where another client of this program has brought it to a new version, this one has but to begin anew.
-        let deed = match place.is_of_this_process() {
-            Some(false) => Deed::Restart,
-            Some(true) | None => Deed::Upgrade,
+        let outcome = match self.deed(version).await {
+            Some(deed) => {
+                tracing::info!(%version, "installing another version");
+                by_itself::run(self.updates.place(), &self.client.folder().config, deed).await
+            }
+            None => Err("what is in this program's place is none that this client would install".to_owned()),
         };
-        tracing::info!(%version, "installing another version");
-        match by_itself::run(place, &self.client.folder().config, deed).await {
-            Ok(said) => tracing::info!(%version, said, "the process that installs another version has ended"),
+        match outcome {
+            Ok(said) => {
+                tracing::info!(%version, said, "the process that installs another version has ended");
+            }
             Err(why) => tracing::warn!(%version, why, "another version was not installed"),
         }
-        self.turns.in_vain(Instant::now());
+        self.turns.in_vain(version, Instant::now());
+    }
+
+    /// What is to be done to have a version. Where another client of this program has brought it to a new one, this one has
+    /// but to begin anew. `None` where what lies there is not to be run.
+    async fn deed(&self, version: &Version) -> Option<Deed> {
+        let (place, own) = (self.updates.place(), self.updates.own());
+        if place.is_of_this_process() != Some(false) {
+            return Some(Deed::Upgrade);
+        }
+        let there = by_itself::version_of(place.program()).await?;
+        if there == *own {
+            return Some(Deed::Upgrade);
+        }
+        let is_left_alone = self
+            .updates
+            .history()
+            .map_or(true, |history| history.is_bad(&there) || history.is_by_hand(&there));
+        if there < *own || is_left_alone {
+            return None;
+        }
+        let now = Time::now();
+        self.updates.progresses(|progress| progress.attempted(version, now)).await;
+        let is_noted =
+            self.updates.progress().is_ok_and(|progress| progress.next_attempt(version, now) > now);
+        is_noted.then_some(Deed::Restart)
     }
 
     /// The release has the version that runs already, and nothing is known of a trial of it.
@@ -262,11 +309,18 @@ impl Watching<'_> {
         let own = self.updates.own();
         let verified = self.known.as_ref();
         let offered = verified.and_then(|verified| verified.manifest().artifact(self.target));
-        // One that goes back may run on until the version before it serves.
-        let goes_back = self.updates.place().is_of_this_process() == Some(false)
-            || self.updates.history().map_or(true, |history| history.is_bad(own));
         let is_own = offered.is_some_and(|artifact| artifact.version == *own);
-        if is_own && !goes_back && !self.updates.is_trial_on() {
+        if !is_own || self.updates.is_trial_on() {
+            return;
+        }
+        let in_place = self.updates.place().is_of_this_process();
+        let is_bad = self.updates.history().map_or(true, |history| history.is_bad(own));
+        if is_bad && in_place == Some(true) {
+            // Somebody has put it there all the same, and it runs.
+            let forgiven = self.updates.change(|history| history.forgive(own)).await;
+            forgiven.unwrap_or_else(|error| tracing::debug!(error = %chain(&error), "it is not forgiven"));
+        } else if !is_bad && in_place != Some(false) {
+            // One that goes back may run on until the version before it serves.
             self.progresses(|progress| progress.runs(counter, own)).await;
         }
     }
@@ -317,7 +371,7 @@ fn said(report: &Report) -> Option<UpdateReport> {
         Stage::OnTrial => UpdateState::OnTrial,
         Stage::Works => UpdateState::Works,
         Stage::PutBack => UpdateState::PutBack,
-        Stage::Failed => UpdateState::Failed,
+        Stage::Failed | Stage::Unconnected => UpdateState::Failed,
         Stage::Other(_) => return None,
     };
     let version = Text::lossy(&report.version.to_string());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use petit_host::update::{Hours, Place};
+use petit_host::update::{Hours, Place, Version};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
@@ -15,6 +15,8 @@ use tokio::process::Command;
 pub const OPTION: &str = "by-itself";
 /// How long it may take in all. A download is bounded by its progress, and goes on from where it was the next time.
 const LIMIT: Duration = Duration::from_hours(2);
+/// How long a program may take to say which version it is.
+const SAYS_WITHIN: Duration = Duration::from_secs(20);
 /// What of its words is kept.
 const WORDS_BYTES: u64 = 4 * 1024;
 /// The longest time over which clients of a server spread when they begin.
@@ -85,6 +87,18 @@ pub async fn run(place: &Place, config: &Path, deed: Deed) -> Result<String, Str
             Err(format!("it did not end within {LIMIT:?}"))
         }
     }
+}
+
+/// The version that a program says that it is; `None` where it does not say.
+///
+/// # Cancel safety
+/// Cancel safe.
+pub async fn version_of(program: &Path) -> Option<Version> {
+    let mut command = Command::new(program);
+    command.args(["version", "--json"]).stdin(Stdio::null()).kill_on_drop(true);
+    let said = tokio::time::timeout(SAYS_WITHIN, command.output()).await.ok()?.ok()?;
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).ok()?;
+    said.get("software")?.as_str()?.split_once(' ')?.1.parse().ok()
 }
 
 async fn first_line(from: Option<impl AsyncRead + Unpin>) -> String {

@@ -284,7 +284,7 @@ async fn a_version_that_was_put_back_by_hand_is_not_bad() {
     home.updates.go_back(&lock, home.trial().unwrap(), Verdict::Declined).await.unwrap();
     assert!(home.is_the_old_program() && !home.is_bad());
     assert_eq!(home.updates.report().map(|report| report.state), Some(Stage::Declined));
-    assert!(home.updates.progress().unwrap().has_gone_back(&own), "it is for a person to install it again");
+    assert!(home.updates.history().unwrap().is_by_hand(&own), "it is for a person to install it again");
 }
 
 /// Refuses to restart so often, then does it. Returns how long that took.
@@ -358,27 +358,142 @@ async fn the_way_back_stays_for_as_long_as_a_version_that_has_worked_is_not_conn
     assert_eq!(begin.elapsed(), minutes(30));
 }
 
+/// Another version than this one.
+const OTHER: &str = "9.9.9";
+
+#[cfg(target_os = "linux")]
+impl Home {
+    /// Somebody is about to put another version in this one's place.
+    async fn with_another_on_trial(&self) -> Trial {
+        let new = OTHER.parse::<Version>().unwrap();
+        self.updates.progresses(|progress| progress.offered(7, &new, Stage::Waiting)).await;
+        self.updates.progresses(|progress| progress.becomes(&new, Stage::OnTrial)).await;
+        let trial = Trial::new(new, self.updates.own.clone(), self.test());
+        self.write(&trial);
+        std::fs::write(self.updates.place.staged(), "the new program").unwrap();
+        trial
+    }
+
+    /// Watches over trials with this status, until the one that is on is over. Returns how long that took.
+    async fn until_no_trial(&self, status: Status) -> Duration {
+        let (_sender, statuses) = watch::channel(status);
+        let (restart, _restarts) = mpsc::channel(1);
+        let begin = Instant::now();
+        let until = async {
+            while self.trial().is_some() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            () = self.updates.watch(statuses, &restart) => unreachable!("it never ends"),
+            () = until => begin.elapsed(),
+        }
+    }
+
+    fn stage(&self) -> Option<Stage> {
+        self.updates.report().map(|report| report.state)
+    }
+}
+
 /// Another version was put in this one's place, and this one runs.
 #[cfg(target_os = "linux")]
 async fn left_over(prepare: impl FnOnce(&mut Trial)) -> (Home, Duration) {
     let home = Home::new();
-    let (place, new) = (&home.updates.place, "9.9.9".parse::<Version>().unwrap());
-    home.updates.progresses(|progress| progress.offered(7, &new, Stage::OnTrial)).await;
-    let mut trial = Trial::new(new, home.updates.own.clone(), home.test());
+    let mut trial = home.with_another_on_trial().await;
     prepare(&mut trial);
     home.write(&trial);
-    std::fs::write(place.staged(), "the new program").unwrap();
-    place.switch(Kept::Previous).unwrap();
+    home.updates.place.switch(Kept::Previous).unwrap();
+    let took = home.until_no_trial(status(&ONLINE, &[("web", "green")])).await;
+    (home, took)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn a_second_try_has_as_much_time_to_begin_as_the_first() {
+    let home = Home::new();
+    let place = &home.updates.place;
     let (_sender, statuses) = watch::channel(status(&ONLINE, &[("web", "green")]));
     let (restart, _restarts) = mpsc::channel(1);
-    let updates = home.updates.clone();
-    let begin = Instant::now();
-    let watching = tokio::spawn(async move { updates.watch(statuses, &restart).await });
-    while home.trial().is_some() {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    let tries = async {
+        for _ in 0..3 {
+            let trial = home.with_another_on_trial().await;
+            place.switch(Kept::Previous).unwrap();
+            // As long as a hand-over may take.
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            assert_eq!(home.trial().as_ref(), Some(&trial), "it was taken away while it got ready");
+            place.put_back(Kept::Previous).unwrap();
+            place.end_trial().unwrap();
+            tokio::time::sleep(Duration::from_mins(15)).await;
+        }
+    };
+    tokio::select! {
+        () = home.updates.watch(statuses, &restart) => unreachable!("it never ends"),
+        () = tries => {}
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn an_updater_that_ended_before_the_switch_does_not_end_updates() {
+    let home = Home::new();
+    home.with_another_on_trial().await;
+    let took = home.until_no_trial(status(&ONLINE, &[("web", "green")])).await;
+    assert!((Duration::from_mins(2)..Duration::from_mins(3)).contains(&took), "{took:?}");
+    assert!(!home.updates.place.staged().exists());
+    assert_eq!(home.stage(), Some(Stage::Failed), "it may be tried again");
+}
+
+#[tokio::test]
+async fn what_a_person_has_said_is_not_turned_round_by_what_is_seen_later() {
+    let home = Home::on_trial();
+    let lock = home.updates.place.lock(Duration::ZERO).await.unwrap();
+    let mut trial = home.trial().unwrap();
+    trial.goes_back(Verdict::Declined);
+    home.updates.go_back(&lock, trial, Verdict::DoesNotWork).await.unwrap();
+    assert!(!home.is_bad());
+    assert!(home.updates.history().unwrap().is_by_hand(&home.updates.own));
+}
+
+/// This version is the one before another one, which was not connected for too long.
+#[cfg(target_os = "linux")]
+async fn after_an_unconnected_one(status: Status) -> (Option<Stage>, bool) {
+    let home = Home::new();
+    home.with_another_on_trial().await;
+    home.updates.place.end_trial().unwrap();
+    let new: Version = OTHER.parse().unwrap();
+    home.updates.judged(&new, Verdict::Unconnected).await;
+    let (_sender, statuses) = watch::channel(status);
+    let (restart, _restarts) = mpsc::channel(1);
+    let watched = tokio::time::timeout(Duration::from_mins(5), home.updates.watch(statuses, &restart)).await;
+    assert!(watched.is_err(), "it never ends");
+    (home.stage(), home.updates.history().unwrap().is_by_hand(&new))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn that_a_version_was_not_connected_is_its_fault_only_where_the_one_before_is_soon() {
+    assert_eq!(after_an_unconnected_one(status(&ONLINE, &[])).await, (Some(Stage::PutBack), true));
+    assert_eq!(after_an_unconnected_one(status(&AWAY, &[])).await, (Some(Stage::Failed), false));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn a_version_that_has_worked_and_loses_its_line_for_long_goes_back() {
+    let home = Home::on_trial();
+    let own = home.updates.own.clone();
+    home.updates.progresses(|progress| progress.offered(7, &own, Stage::OnTrial)).await;
+    let (sender, statuses) = watch::channel(status(&ONLINE, &[("web", "green")]));
+    let (restart, mut restarts) = mpsc::channel(1);
+    let updates = home.updates.clone();
+    let watching = tokio::spawn(async move { updates.watch(statuses, &restart).await });
+    while !home.trial().unwrap().has_worked() {
+        tokio::task::yield_now().await;
+    }
+    sender.send(status(&AWAY, &[("web", "green")])).unwrap();
+    assert_eq!(until_restarted(&mut restarts, &[]).await, Duration::from_mins(30));
     watching.abort();
-    (home, begin.elapsed())
+    assert!(home.is_the_old_program() && !home.is_bad());
+    assert_eq!(home.stage(), Some(Stage::Unconnected));
 }
 
 #[cfg(target_os = "linux")]

@@ -23,6 +23,8 @@ const UNCONNECTED: Duration = Duration::from_mins(30);
 /// How long whoever puts a version in place may take to begin it: a hand-over has 30 s, and a client that has to stop first as
 /// long as what is under way.
 const BEGINS_WITHIN: Duration = Duration::from_mins(2);
+/// How soon the version before is connected where a new one was not and the line is not the reason.
+const CONNECTS_WITHIN: Duration = Duration::from_mins(2);
 /// How long somebody is waited for who updates the program, before it is tried again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,20 +36,46 @@ impl Updates {
     /// # Cancel safety
     /// Cancel safe; the time that it was connected is counted anew then.
     pub async fn watch(&self, statuses: watch::Receiver<Status>, restart: &mpsc::Sender<Restart>) {
-        let mut left_over = LeftOver::default();
+        tokio::join!(self.watch_trials(&statuses, restart), self.judge_unconnected(&statuses));
+    }
+
+    async fn watch_trials(&self, statuses: &watch::Receiver<Status>, restart: &mpsc::Sender<Restart>) {
+        let (mut left_over, mut is_to_go) = (LeftOver::default(), false);
         loop {
-            match self.settle(&statuses, &mut left_over).await {
-                Ok(Due::Look) => tokio::time::sleep(LOOK_EVERY).await,
-                Ok(Due::Restart) => break,
-                Err(error) => {
-                    tracing::error!(error = %chain(&error), "the trial of this version is not over");
-                    tokio::time::sleep(AGAIN).await;
+            // Somebody may have put this one's program back meanwhile.
+            is_to_go &= self.place.is_of_this_process() != Some(true);
+            let settled = match is_to_go {
+                true => Ok(Due::Restart),
+                false => self.settle(statuses, &mut left_over).await,
+            };
+            let pause = match settled {
+                Ok(Due::Look) => LOOK_EVERY,
+                Ok(Due::Restart) => {
+                    is_to_go = true;
+                    ask(restart).await;
+                    AGAIN
                 }
-            }
+                Err(error) => {
+                    tracing::error!(error = %chain(&error), "a trial cannot be looked after");
+                    AGAIN
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
-        loop {
-            ask(restart).await;
-            tokio::time::sleep(AGAIN).await;
+    }
+
+    /// A version that was not connected for too long has gone, and this is the one before it: where this one is connected
+    /// soon, that was the other one's fault.
+    async fn judge_unconnected(&self, statuses: &watch::Receiver<Status>) {
+        let unconnected = self.report().filter(|report| report.state == Stage::Unconnected);
+        let Some(report) = unconnected.filter(|report| report.version != self.own) else { return };
+        let mut statuses = statuses.clone();
+        let online = statuses.wait_for(|status| matches!(status.connection, Connection::Online { .. }));
+        let is_online = tokio::time::timeout(CONNECTS_WITHIN, online).await.map(|online| online.is_ok());
+        match is_online {
+            Ok(true) => self.judged(&report.version, Verdict::Unknown).await,
+            Ok(false) => {}
+            Err(_) => self.judged(&report.version, Verdict::NotTried).await,
         }
     }
 
@@ -56,21 +84,22 @@ impl Updates {
         statuses: &watch::Receiver<Status>,
         left_over: &mut LeftOver,
     ) -> Result<Due, UpdateError> {
-        let is_in_place = self.place.is_of_this_process() != Some(false);
+        let in_place = self.place.is_of_this_process();
         let trial = self.place.trial()?.filter(|trial| self.is_ours(trial));
-        let trial = match trial {
-            // As when the process that has taken this one's place has died soon.
-            _ if !is_in_place && self.has_gone_back()? => return Ok(Due::Restart),
-            None => return Ok(Due::Look),
-            Some(trial) if trial.version == self.own => trial,
-            Some(trial) => {
-                let is_alone = trial.before == self.own && !is_in_place;
-                if is_alone && left_over.is_due(&trial, Instant::now()) {
-                    self.take_over_from_nobody().await?;
-                }
-                return Ok(Due::Look);
+        if let Some(trial) =
+            trial.as_ref().filter(|trial| trial.before == self.own && trial.version != self.own)
+        {
+            if left_over.is_due(trial, Instant::now()) {
+                self.end_of_nobodys(in_place).await?;
             }
-        };
+            return Ok(Due::Look);
+        }
+        *left_over = LeftOver::default();
+        // As when the process that has taken this one's place has died soon.
+        if in_place == Some(false) && self.has_gone_back() {
+            return Ok(Due::Restart);
+        }
+        let Some(trial) = trial.filter(|trial| trial.version == self.own) else { return Ok(Due::Look) };
         let verdict = match trial.goes_back_for() {
             Some(verdict) => verdict,
             None if trial.has_worked() => return self.prove(&trial, statuses).await,
@@ -98,27 +127,37 @@ impl Updates {
 
     fn unconnected(&self) -> Verdict {
         tracing::error!(version = %self.own, "this version has not been connected for too long");
-        Verdict::Unknown
+        Verdict::Unconnected
     }
 
-    /// True when this version was put back, and goes on because the one before it does not run.
-    fn has_gone_back(&self) -> Result<bool, UpdateError> {
-        Ok(self.history()?.is_bad(&self.own) || self.progress()?.has_gone_back(&self.own))
+    /// True when this version was put back, and goes on because the one before it does not run. A way back needs nothing
+    /// that is written down.
+    fn has_gone_back(&self) -> bool {
+        self.history().is_ok_and(|history| history.is_bad(&self.own))
+            || self.progress().is_ok_and(|progress| progress.has_gone_back(&self.own))
     }
 
-    /// This version runs on, though another one is in its place: whoever put it there was ended before it was begun, or it
-    /// has died and this version has taken its place back. It would begin some day with nobody there, so this one's program
-    /// comes back.
-    async fn take_over_from_nobody(&self) -> Result<(), UpdateError> {
+    /// This version runs on, though another one was to take its place: whoever was at it was ended before that began, or the
+    /// other one has died and this one has taken its place back. It would begin some day with nobody there, so this one's
+    /// program comes back.
+    async fn end_of_nobodys(&self, in_place: Option<bool>) -> Result<(), UpdateError> {
         let lock = self.place.lock(PATIENCE).await?;
         let trial = self.place.trial()?.filter(|trial| self.is_ours(trial) && trial.before == self.own);
         let Some(trial) = trial else { return Ok(()) };
-        tracing::warn!(version = %trial.version, "another version was put in place and does not run; it is taken away");
         let verdict = if trial.is_running() { Verdict::Unknown } else { Verdict::NotTried };
-        if self.go_back(&lock, trial, verdict).await? == WayBack::Taken {
-            self.place.end_trial()?;
+        match in_place {
+            // It never came to the switch.
+            Some(true) => self.judged(&trial.version, verdict).await,
+            Some(false) if self.place.previous().exists() => {
+                tracing::warn!(version = %trial.version, "another version was put in place and does not run; it is taken away");
+                if self.go_back(&lock, trial, verdict).await? == WayBack::None {
+                    return Ok(());
+                }
+            }
+            // There is nothing to go back to, or the system does not tell which one is in place.
+            Some(false) | None => return Ok(()),
         }
-        Ok(())
+        Ok(self.place.end_trial()?)
     }
 
     /// Writes down that this version works. The one before it is kept a while longer: that was one glance.

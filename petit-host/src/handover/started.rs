@@ -22,7 +22,7 @@ const WORDS_BYTES: u64 = 64 * 1024;
 /// How long a child that is dead may take to be reaped, and what it has said to come through.
 const REAP: Duration = Duration::from_secs(5);
 /// How long a child may take to end whose link has ended.
-const ENDS_WITHIN: Duration = Duration::from_secs(1);
+const ENDS_WITHIN: Duration = Duration::from_secs(3);
 
 /// How a program runs, and so its successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,6 +36,8 @@ pub enum Consent {
     Given {
         hours: Option<Hours>,
     },
+    /// A person has typed it.
+    Typed,
 }
 
 /// Everything else that the decision depends on.
@@ -116,10 +118,13 @@ pub fn decide<'a>(verified: &'a Verified, situation: &Situation<'_>) -> Result<A
         (Owner::Itself, Consent::Asked { approved }) if approved.as_ref() != Some(&version) => {
             Step::Ask { version }
         }
+        (Owner::Itself, Consent::Given { .. }) if history.is_by_hand(&version) => Step::Ask { version },
         (Owner::Itself, Consent::Given { hours: Some(hours) }) if !hours.contains(minute) => {
             Step::Wait { version, hours: *hours }
         }
-        (Owner::Itself, Consent::Asked { .. } | Consent::Given { .. }) => Step::Install(artifact),
+        (Owner::Itself, Consent::Asked { .. } | Consent::Given { .. } | Consent::Typed) => {
+            Step::Install(artifact)
+        }
     };
     Ok(Advice { standing: Standing::of(&installed.version, artifact), step })
 }

@@ -22,6 +22,8 @@ pub struct History {
     form: u32,
     seen: Vec<Entry<Seen>>,
     bad: Vec<Entry<Version>>,
+    /// They have gone back, and nothing says that they do not work.
+    by_hand: Vec<Entry<Version>>,
     /// What a later version has added.
     #[serde(flatten)]
     other: Map<String, Value>,
@@ -36,6 +38,8 @@ struct HistoryForm {
     seen: Vec<Value>,
     #[serde(default)]
     bad: Vec<Value>,
+    #[serde(default)]
+    by_hand: Vec<Value>,
     #[serde(flatten)]
     other: Map<String, Value>,
 }
@@ -44,16 +48,17 @@ impl TryFrom<HistoryForm> for History {
     type Error = serde_json::Error;
 
     fn try_from(read: HistoryForm) -> Result<Self, serde_json::Error> {
-        let HistoryForm { form, seen, bad, other } = read;
+        let HistoryForm { form, seen, bad, by_hand, other } = read;
         let (seen, bad) = (form::entries(form, seen)?, form::entries(form, bad)?);
+        let by_hand = form::entries(form, by_hand)?;
         // A later form stays what it is: the version that wrote it reads it again.
-        Ok(Self { form: form.max(FORM), seen, bad, other })
+        Ok(Self { form: form.max(FORM), seen, bad, by_hand, other })
     }
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { form: FORM, seen: Vec::new(), bad: Vec::new(), other: Map::new() }
+        Self { form: FORM, seen: Vec::new(), bad: Vec::new(), by_hand: Vec::new(), other: Map::new() }
     }
 }
 
@@ -143,15 +148,29 @@ impl History {
 
     /// Remembers that a version did not work here.
     pub fn remember_bad(&mut self, version: Version) {
-        self.forgive(&version);
+        self.bad.retain(|bad| bad.known() != Some(&version));
         self.bad.push(Entry::Known(version));
         let excess = self.bad.len().saturating_sub(MAX_BAD);
         self.bad.drain(..excess);
     }
 
+    /// True when only a person installs a version here.
+    pub fn is_by_hand(&self, version: &Version) -> bool {
+        self.by_hand.iter().any(|kept| kept.known() == Some(version))
+    }
+
+    /// Leaves a version to people: it has gone back here, and nothing says that it does not work.
+    pub fn leave_to_people(&mut self, version: Version) {
+        self.by_hand.retain(|kept| kept.known() != Some(&version));
+        self.by_hand.push(Entry::Known(version));
+        let excess = self.by_hand.len().saturating_sub(MAX_BAD);
+        self.by_hand.drain(..excess);
+    }
+
     /// Nothing is held against a version any more.
     pub fn forgive(&mut self, version: &Version) {
         self.bad.retain(|bad| bad.known() != Some(version));
+        self.by_hand.retain(|kept| kept.known() != Some(version));
     }
 
     fn seen(&self) -> impl Iterator<Item = &Seen> {

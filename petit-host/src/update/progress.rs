@@ -28,7 +28,7 @@ pub struct Progress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     report: Option<Report>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    attempts: Option<Attempts>,
+    tried: Option<Attempts>,
     /// What a later version has added.
     #[serde(flatten)]
     other: Map<String, Value>,
@@ -55,6 +55,8 @@ pub enum Stage {
     PutBack,
     /// A person wanted the version before it back.
     Declined,
+    /// It was not connected for too long, and the version before it has just come back: whether it was at fault shows soon.
+    Unconnected,
     /// It could not be had, or not be begun.
     Failed,
     /// One that a later version knows.
@@ -98,10 +100,10 @@ impl Progress {
         self.report.as_ref()
     }
 
-    /// True when this version was here, and the one before it is back: the next time it is for a person to install it.
+    /// True when this version is not to stay: it has gone back, or was not tried.
     pub fn has_gone_back(&self, version: &Version) -> bool {
-        let gone = |state: &Stage| matches!(state, Stage::PutBack | Stage::Declined);
-        self.report.as_ref().is_some_and(|it| it.version == *version && gone(&it.state))
+        let gone = [Stage::PutBack, Stage::Declined, Stage::Unconnected, Stage::Failed];
+        self.report.as_ref().is_some_and(|it| it.version == *version && gone.contains(&it.state))
     }
 
     /// A release is there, which has this version for this client. What has become of that version already stays known:
@@ -129,7 +131,7 @@ impl Progress {
 
     /// The moment from which on this client may try to install a version by itself; it may have passed.
     pub fn next_attempt(&self, version: &Version, now: Time) -> Time {
-        let of_version = self.attempts.as_ref().filter(|attempts| attempts.version == *version);
+        let of_version = self.tried.as_ref().filter(|attempts| attempts.version == *version);
         match of_version {
             // Of a clock that was set back meanwhile nothing can be told.
             Some(attempts) if attempts.last <= now => attempts.last.after(pause(attempts.count)),
@@ -139,9 +141,9 @@ impl Progress {
 
     /// This client begins to install a version by itself. To be written before it does.
     pub fn attempted(&mut self, version: &Version, now: Time) {
-        let before = self.attempts.take().filter(|attempts| attempts.version == *version);
+        let before = self.tried.take().filter(|attempts| attempts.version == *version);
         let count = before.map_or(0, |attempts| attempts.count).saturating_add(1);
-        self.attempts = Some(Attempts { version: version.clone(), count, last: now });
+        self.tried = Some(Attempts { version: version.clone(), count, last: now });
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Verdict {
     Declined,
     /// It was not tried: something else kept it from that.
     NotTried,
+    /// It was not connected for too long. Whether that was its fault shows when the version before is.
+    Unconnected,
     /// It did not stay, and nothing says that it is to blame. Also for whatever a later version calls its verdicts.
     #[serde(other)]
     Unknown,

@@ -127,12 +127,16 @@ async fn follow(request: &Request<'_>, what: Wanted) -> Result<(), Failure> {
     }
     match advice.step {
         Step::Nothing => {
+            request.clear();
             request.say("cli.upgrade.current", Outcome::Current, request.updates.own(), &advice.standing);
         }
         Step::Tell { ref version } | Step::Ask { ref version } | Step::Wait { ref version, .. } => {
             request.say("cli.upgrade.packaged", Outcome::Told, version, &advice.standing);
         }
-        Step::GivenUp { version } => return Err(request.given_up(&version, &advice.standing)),
+        Step::GivenUp { version } => {
+            request.clear();
+            return Err(request.given_up(&version, &advice.standing));
+        }
         Step::Install(artifact) if request.context.folder.is_of_service() => {
             let mut key = "cli.upgrade.of_service.check";
             if what != Wanted::Check {
@@ -167,9 +171,8 @@ async fn install(request: &Request<'_>) -> Result<(), Failure> {
     };
     let installed = Upgrade { request, artifact }.install(lock).await;
     // What has failed may be tried again, and need not come over the line again for that.
-    let is_settled = installed.is_ok() || request.is_bad(&artifact.version);
-    if let Some(fetching) = request.fetching.filter(|_| is_settled) {
-        fetching.clear();
+    if installed.is_ok() || request.is_bad(&artifact.version) {
+        request.clear();
     }
     let (key, outcome) = installed.map_err(|failure| request.with(&advice.standing, failure))?;
     // Of a version that has gone nothing is to be said any more.

@@ -8,17 +8,24 @@ use tokio::time::Instant;
 
 use super::looks::up_to;
 
-/// After a time at which the process that installs has ended and this one goes on; twice as long after each further one, up
-/// to [`LONGEST_REST`]. What it has tried is written down by that process; this is for what cannot be, or begins with nothing.
+/// After a time at which the process that installs a version has ended and this one goes on; twice as long after each
+/// further one, up to [`LONGEST_REST`]. What it has tried is written down by that process; this is for what cannot be, or
+/// begins with nothing.
 const REST: Duration = Duration::from_mins(5);
-const LONGEST_REST: Duration = Duration::from_hours(6);
+const LONGEST_REST: Duration = Duration::from_hours(1);
 
 /// The next one.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     drawn: Option<Turn>,
+    rest: Option<Rest>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    version: Version,
     in_vain: u32,
-    rests_until: Option<Instant>,
+    until: Instant,
 }
 
 #[derive(Debug)]
@@ -36,7 +43,7 @@ impl Turns {
     /// A version may be installed now. True when it is to be; else it is so at some time within `spread`, if nothing comes
     /// between.
     pub(super) fn take(&mut self, version: &Version, spread: Duration, now: Instant) -> bool {
-        if self.rests_until.is_some_and(|until| now < until) {
+        if self.rests(version, now) {
             return false;
         }
         match &self.drawn {
@@ -54,11 +61,18 @@ impl Turns {
         }
     }
 
-    /// The process that was to install it has ended, and this one goes on.
-    pub(super) fn in_vain(&mut self, now: Instant) {
-        let rest = REST.saturating_mul(2_u32.saturating_pow(self.in_vain)).min(LONGEST_REST);
-        self.in_vain = self.in_vain.saturating_add(1);
-        self.rests_until = Some(now + rest);
+    /// True for a while after a version has not come to anything.
+    pub(super) fn rests(&self, version: &Version, now: Instant) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.version == *version && now < rest.until)
+    }
+
+    /// The process that was to install a version has ended, and this one goes on.
+    pub(super) fn in_vain(&mut self, version: &Version, now: Instant) {
+        let before =
+            self.rest.as_ref().filter(|rest| rest.version == *version).map_or(0, |rest| rest.in_vain);
+        let length = REST.saturating_mul(2_u32.saturating_pow(before)).min(LONGEST_REST);
+        self.rest =
+            Some(Rest { version: version.clone(), in_vain: before.saturating_add(1), until: now + length });
     }
 }
 
@@ -98,9 +112,13 @@ mod tests {
             let now = begin + Duration::from_secs(second);
             if turns.take(&new, Duration::ZERO, now) {
                 times += 1;
-                turns.in_vain(now);
+                turns.in_vain(&new, now);
             }
         }
-        assert!((6..=12).contains(&times), "{times}");
+        assert!((24..=28).contains(&times), "{times}");
+        // The one that mends it is another matter.
+        let later = begin + Duration::from_hours(24);
+        turns.in_vain(&new, later);
+        assert!(turns.rests(&new, later) && !turns.rests(&version("0.3.0"), later));
     }
 }

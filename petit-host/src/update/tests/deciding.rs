@@ -54,7 +54,8 @@ fn the_customer_decides_and_so_does_whoever_owns_the_files() {
             Consent::Given { hours: Some(night) },
             Step::Wait { version: newer.clone(), hours: night },
         ),
-        (Owner::Itself, Consent::Given { hours: None }, install),
+        (Owner::Itself, Consent::Given { hours: None }, install.clone()),
+        (Owner::Itself, Consent::Typed, install),
         (Owner::Other, Consent::Never, Step::Tell { version: newer.clone() }),
         (Owner::Other, asked(Some("0.2.0")), Step::Tell { version: newer.clone() }),
         (Owner::Other, Consent::Given { hours: None }, Step::Tell { version: newer }),
@@ -109,6 +110,21 @@ fn a_version_that_did_not_work_is_not_tried_again_and_the_next_one_is() {
     assert_eq!(computer.step(&release.verified()), Step::GivenUp { version: version("0.2.0") });
     release.manifest.targets = vec![artifact("0.2.1")];
     assert!(matches!(computer.step(&release.verified()), Step::Install(_)));
+}
+
+#[test]
+fn a_version_that_a_person_has_put_back_is_for_a_person_to_install() {
+    let verified = Release::new().verified();
+    let mut computer = Computer::new();
+    computer.history.leave_to_people(version("0.2.0"));
+    for consent in
+        [Consent::Given { hours: None }, Consent::Given { hours: Some("22:00-05:30".parse().unwrap()) }]
+    {
+        computer.consent = consent;
+        assert_eq!(computer.step(&verified), Step::Ask { version: version("0.2.0") });
+    }
+    computer.consent = Consent::Typed;
+    assert!(matches!(computer.step(&verified), Step::Install(_)));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use petit_host::cli::{Failure, chain};
 use petit_host::control::client::CallError;
 use petit_host::exit::ExitCode;
 use petit_host::files;
+use petit_host::lock::Lock;
 use petit_host::update::{
     Artifact, Kept, Measured, PlaceLock, Stage, StageError, Step, Trial, Version, WayBack,
 };
@@ -73,7 +74,7 @@ impl Upgrade<'_> {
             && let Err(failure) = self.is_wanted_still().await
         {
             let _ = files::remove(&place.staged());
-            return Err(self.request.failed(&self.artifact.version, failure).await);
+            return Err(failure);
         }
         let trial =
             Trial::new(self.artifact.version.clone(), before, updates.test(worked, args.within, args.kept));
@@ -82,6 +83,8 @@ impl Upgrade<'_> {
         }
         updates.progresses(|progress| progress.becomes(&self.artifact.version, Stage::OnTrial)).await;
         drop(lock);
+        // Somebody may have started it meanwhile.
+        let is_running = is_running || running::of_program(context, place).await.is_ok_and(|it| it.is_some());
         if !is_running {
             return Ok(("cli.upgrade.next_start", Outcome::NextStart));
         }
@@ -143,8 +146,9 @@ impl Upgrade<'_> {
         let Request { context, updates, .. } = self.request;
         let trial = updates.place().trial().map_err(|error| failure(context, &error.into()))?;
         match trial {
-            // What has worked is what a new version goes back to.
-            Some(trial) if trial.version == *updates.own() && !trial.has_worked() => {
+            // What has worked is what a new version goes back to; its own way back is there until the switch.
+            Some(trial) if trial.version == *updates.own() && trial.has_worked() => Ok(None),
+            Some(trial) if trial.version == *updates.own() => {
                 Ok(Some(trial).filter(|_| updates.place().previous().exists()))
             }
             Some(_) => {
@@ -236,10 +240,14 @@ impl Upgrade<'_> {
             LocalError::Call(CallError::Refused(problem)) if problem.code == daemon::NOT_READY => {
                 Verdict::DoesNotWork
             }
-            LocalError::Call(CallError::Refused(_)) => Verdict::NotTried,
-            // Whoever was asked is gone, or does not answer. What is there now decides.
+            LocalError::Call(CallError::Refused(problem)) if problem.code != daemon::BUSY => {
+                Verdict::NotTried
+            }
+            // Whoever was asked is gone, or does not answer, or does it for somebody else. What is there now decides.
             _ => match running::software(context, &name(version), SERVES).await {
                 Some(software) if software == name(version) => return self.ending().await,
+                // One is there that does not answer yet.
+                None if Lock::holder(&context.folder.lock()).is_some() => return self.ending().await,
                 // It was stopped meanwhile, and whoever has done that has not asked for another version.
                 None if args.by == FetchedBy::Itself => Verdict::NotTried,
                 None => return Ok(("cli.upgrade.next_start", Outcome::NextStart)),
@@ -287,7 +295,9 @@ impl Upgrade<'_> {
         let key = match verdict {
             _ if !is_there => "cli.upgrade.not_back",
             Verdict::DoesNotWork => "cli.upgrade.back",
-            Verdict::Unknown | Verdict::NotTried | Verdict::Declined => "cli.upgrade.not_now",
+            Verdict::Unknown | Verdict::NotTried | Verdict::Declined | Verdict::Unconnected => {
+                "cli.upgrade.not_now"
+            }
         };
         let found = found.unwrap_or_else(|| context.texts.get("cli.upgrade.nothing_runs"));
         let values: [(&str, &dyn Display); 4] =

@@ -104,12 +104,19 @@ impl Request<'_> {
     /// What is typed is the customer's say. Without anybody it is the file, as it is now: a download takes its time.
     fn consent(&self) -> Result<Consent, Failure> {
         match self.args.by {
-            FetchedBy::Hand => Ok(Consent::Given { hours: None }),
+            FetchedBy::Hand => Ok(Consent::Typed),
             FetchedBy::Itself => {
                 let (config, _) = config::load(&self.context.folder.config)
                     .map_err(|error| config_failure(self.context, &error))?;
                 Ok(config.updates.consent())
             }
+        }
+    }
+
+    /// Removes what was fetched: something has come of it, or nothing will.
+    pub(super) fn clear(&self) {
+        if let Some(fetching) = self.fetching {
+            fetching.clear();
         }
     }
 
@@ -141,6 +148,9 @@ impl Request<'_> {
         let is_noted = updates.progress().is_ok_and(|progress| progress.next_attempt(version, now) > now);
         if is_by_itself && !is_noted {
             return Err(context.failed(ExitCode::Failed, "cli.upgrade.not_noted", &[]));
+        }
+        if !is_by_itself && updates.history().is_ok_and(|history| history.is_by_hand(version)) {
+            return self.forgive(version).await;
         }
         Ok(())
     }
