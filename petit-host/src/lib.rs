@@ -21,6 +21,7 @@ pub mod colour;
 pub mod config;
 pub mod control;
 pub mod exit;
+pub mod file_id;
 pub mod files;
 pub mod folder;
 pub mod handover;

@@ -5,10 +5,13 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::file_id::FileId;
 use crate::files;
 
 /// More than the number of any process takes.
 const MOST_BYTES: u64 = 32;
+/// How often a name is tried that may be about to become free, a millisecond each. Whoever removes a file closes it next.
+const GOING: u32 = 200;
 
 /// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,14 @@ pub struct Lock {
     file: File,
 }
 
+/// Windows may take its time to free what a file has locked that is closed.
+#[cfg(windows)]
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 impl Lock {
     /// Takes the lock, without waiting, and writes this process's number into it.
     ///
@@ -69,8 +80,15 @@ impl Lock {
             options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         }
         // Some network file systems tell another number of the same file each time; whoever has removed it is done soon.
-        for _ in 0..1000 {
-            let mut file = options.open(path).map_err(io)?;
+        for attempt in 0..1000_u32 {
+            let mut file = match options.open(path) {
+                // As long as somebody has it open, the name of a file that was removed may be taken on Windows.
+                Err(error) if is_going(&error) && attempt < GOING => {
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
+                }
+                opened => opened.map_err(io)?,
+            };
             match file.try_lock() {
                 Ok(()) if !is_at(&file, path).map_err(io)? => {}
                 Ok(()) => {
@@ -163,29 +181,24 @@ impl Lock {
 }
 
 /// True when a file is the one that stands at a path.
-#[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let is = |of: std::fs::Metadata| (of.dev(), of.ino());
-    let opened = is(file.metadata()?);
-    match std::fs::symlink_metadata(path) {
-        Ok(found) => Ok(is(found) == opened),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+    match FileId::at(path) {
+        Ok(found) => Ok(found == FileId::of(file)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || is_going(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Windows keeps the name of a file that is removed as long as somebody has it open, so no other takes it.
-#[cfg(not(unix))]
-fn is_at(_: &File, _: &Path) -> io::Result<bool> {
-    Ok(true)
+/// Windows may keep the name of a file that is removed until nobody has it open any more, and says that access is denied.
+/// Since 1809 the name is free at once on NTFS, as on Unix.
+fn is_going(error: &io::Error) -> bool {
+    cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn a_lock_whose_holder_removes_it_is_still_held_by_one_at_a_time() {
         use std::sync::atomic::{AtomicU32, Ordering};

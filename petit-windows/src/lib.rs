@@ -1,6 +1,7 @@
 //! What Petit asks of Windows that cannot be asked in safe Rust. On other systems there is nothing in it.
 //!
 //! - `event_log`: entries are texts by pointers.
+//! - `files`: whether two names are those of one file is said by a structure.
 //! - `folders`: where programs and their data are is told by pointers, and by the environment to whoever believes it.
 //! - `identity`: what a process is known by is a text by a pointer.
 //! - `pipe`: a named pipe has an access list of its own only when its creation is given one, by a pointer.
@@ -15,6 +16,8 @@
 
 #[cfg(windows)]
 pub mod event_log;
+#[cfg(windows)]
+pub mod files;
 #[cfg(windows)]
 pub mod folders;
 #[cfg(windows)]
