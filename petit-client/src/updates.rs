@@ -7,6 +7,7 @@
 //! was seen and what did not work is each client's own.
 
 pub mod by_itself;
+mod mending;
 mod watch;
 
 use std::path::{Path, PathBuf};

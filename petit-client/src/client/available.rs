@@ -5,6 +5,8 @@
 mod looks;
 mod turns;
 
+use std::sync::OnceLock;
+
 use petit_engine::agent::{Agent, AgentState};
 use petit_engine::name::{DeviceId, ServerAddr};
 use petit_engine::proto::control::{FetchedBy, Text, UpdateReport, UpdateState};
@@ -58,6 +60,7 @@ impl Client {
             of: None,
             turns,
             told: String::new(),
+            may_write: OnceLock::new(),
         };
         loop {
             tokio::time::sleep(HINT_EVERY).await;
@@ -81,6 +84,8 @@ struct Watching<'a> {
     turns: Turns,
     /// Why the release that is known is of no use, as it was said last.
     told: String,
+    /// Whether this process can write beside its program, once that was tried.
+    may_write: OnceLock<bool>,
 }
 
 impl Watching<'_> {
@@ -155,9 +160,10 @@ impl Watching<'_> {
     /// program, do not.
     fn owner(&self) -> Owner {
         let place = self.updates.place();
+        let may_write = || *self.may_write.get_or_init(|| place.is_writable());
         let is_anothers = match self.updates.means() {
             Means::Told => true,
-            Means::Upgrade => self.client.folder().is_of_service() || !place.is_writable(),
+            Means::Upgrade => self.client.folder().is_of_service() || !may_write(),
         };
         if is_anothers { Owner::Other } else { place.owner() }
     }

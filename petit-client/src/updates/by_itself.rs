@@ -64,6 +64,13 @@ pub async fn run(place: &Place, config: &Path, deed: Deed) -> Result<String, Str
     // A Ctrl-C that ends this process in its terminal is not meant for that one, in whatever step it is.
     #[cfg(unix)]
     command.process_group(0);
+    // Nor does it open a window, where this one has no console to share.
+    #[cfg(windows)]
+    {
+        const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
+        const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+        command.creation_flags(CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP);
+    }
     let mut child =
         command.spawn().map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
     let (said, complained) = (child.stdout.take(), child.stderr.take());

@@ -1,7 +1,7 @@
-//! The files of a program while it is updated. The new one is laid beside the old one and takes its place by one rename,
-//! so that at any moment there is a whole program under its name; the old one stays until the new one works.
+//! The files of a program while it is updated. The new one is laid beside the old one and takes its place (`switching`); the
+//! old one stays until the new one works.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::form::{self, HistoryError};
 use super::manifest::Artifact;
 use super::trial::Trial;
 use super::verify::{InvalidRoots, Roots};
+use crate::file_id::{self, FileId};
 use crate::files::{self, FileError, failed};
 use crate::lock::{Lock, LockError};
 
@@ -22,7 +23,7 @@ pub const ROOTS: &str = "petit-roots.pub";
 /// A program, and the files beside it.
 #[derive(Clone, Debug)]
 pub struct Place {
-    program: PathBuf,
+    pub(super) program: PathBuf,
 }
 
 /// Why an artifact was not laid beside the program. Nothing of it is left then.
@@ -104,24 +105,25 @@ impl Place {
 
     /// The new program before it takes its place.
     pub fn staged(&self) -> PathBuf {
-        self.beside("staged")
+        self.program_beside("staged")
     }
 
     /// The old program while the new one is on trial.
     pub fn previous(&self) -> PathBuf {
-        self.beside("previous")
+        self.program_beside("previous")
     }
 
     /// The program that was on trial while another one takes its place.
     pub fn replaced(&self) -> PathBuf {
-        self.beside("replaced")
+        self.program_beside("replaced")
     }
 
     fn trial_file(&self) -> PathBuf {
         self.beside("trial")
     }
 
-    /// Keeps everybody else from the files beside the program, whichever client it is the program of.
+    /// Keeps everybody else from the files beside the program, whichever client it is the program of. What somebody who was
+    /// killed has left without a program at its path is [mended](Self::mend) then.
     ///
     /// # Errors
     /// [`LockError`].
@@ -131,7 +133,11 @@ impl Place {
     pub async fn lock(&self, limit: Duration) -> Result<PlaceLock, LockError> {
         let path = self.beside("updating");
         let lock = Lock::take_within(&path, limit).await?;
-        Ok(PlaceLock { lock: Some(lock), path })
+        let lock = PlaceLock { lock: Some(lock), path };
+        if let Err(error) = self.mend(&lock) {
+            tracing::error!(%error, "there is no program at its path");
+        }
+        Ok(lock)
     }
 
     /// The version that is on trial here.
@@ -155,31 +161,33 @@ impl Place {
     /// # Errors
     /// [`FileError`].
     pub fn end_trial(&self) -> Result<(), FileError> {
+        // What is kept beside a program that is not there may be all that there is of it.
+        fs::symlink_metadata(&self.program).map_err(failed("look at", &self.program))?;
         // Last what says that there is something to remove.
         for left in [self.staged(), self.replaced(), self.previous()] {
-            files::remove(&left)?;
+            self.discard(&left)?;
         }
+        self.sweep();
         form::remove(&self.trial_file())
     }
 
-    /// Whether this process runs the program that is at its path now; `None` where the system does not tell.
+    /// Whether this process runs the program that is at its path now; `None` where the system does not tell. Goes by what
+    /// [`file_id::of_own_program`] has found first.
     pub fn is_of_this_process(&self) -> Option<bool> {
-        #[cfg(target_os = "linux")]
-        {
-            use std::os::unix::fs::MetadataExt;
-            let file = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-            let own = file(Path::new("/proc/self/exe"))?;
-            Some(file(&self.program) == Some(own))
-        }
-        #[cfg(not(target_os = "linux"))]
-        None
+        let own = file_id::of_own_program()?;
+        Some(FileId::at(&self.program).ok() == Some(own))
     }
 
     /// Who changes the program's files. What lies where packages put programs is the package manager's; where a program
     /// came with an installer, so does the next one.
     pub fn owner(&self) -> Owner {
-        let is_packaged = self.program.starts_with("/usr") && !self.program.starts_with("/usr/local");
-        if cfg!(unix) && !is_packaged { Owner::Itself } else { Owner::Other }
+        let is_packaged = if cfg!(windows) {
+            // Ours lays it beside the programs that it brings.
+            self.program.with_file_name("uninstall.exe").exists()
+        } else {
+            self.program.starts_with("/usr") && !self.program.starts_with("/usr/local")
+        };
+        if is_packaged { Owner::Other } else { Owner::Itself }
     }
 
     /// True when this process can lay another program beside this one and into its place.
@@ -189,8 +197,15 @@ impl Place {
             let folder = self.program.parent().unwrap_or(Path::new("/"));
             rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
         }
+        // There only who tries it learns what access lists come to.
         #[cfg(not(unix))]
-        false
+        {
+            let tried = self.beside(&format!("{}.tried", std::process::id()));
+            files::create(&tried).is_ok_and(|file| {
+                drop(file);
+                fs::remove_file(&tried).is_ok()
+            })
+        }
     }
 
     /// Reads the root keys; `None` where there are none.
@@ -240,77 +255,23 @@ impl Place {
         Ok(())
     }
 
-    /// Puts the new program into the place of the old one, which is kept.
-    ///
-    /// # Errors
-    /// [`FileError`]; the old program is in its place then.
-    pub fn switch(&self, kept: Kept) -> Result<(), FileError> {
-        self.keep(&self.kept(kept))?;
-        fs::rename(self.staged(), &self.program).map_err(failed("write", &self.program))?;
-        // With a power cut the old one may be there again, as it is when somebody is killed just before this.
-        let _ = self.sync();
-        Ok(())
-    }
-
-    /// Gives the program a second name, so that there is no moment without one. Not every file system has them: there it
-    /// is a copy, which is whole and on the disk before it has that name.
-    fn keep(&self, under: &Path) -> Result<(), FileError> {
-        files::remove(under)?;
-        if fs::hard_link(&self.program, under).is_ok() {
-            return Ok(());
-        }
-        self.copy(under)
-    }
-
-    pub(super) fn copy(&self, under: &Path) -> Result<(), FileError> {
-        let copy = self.beside("copy");
-        let copied = (|| {
-            let mut from = File::open(&self.program).map_err(failed("copy", &self.program))?;
-            let rights = from.metadata().map_err(failed("look at", &self.program))?.permissions();
-            let mut to = files::create(&copy).map_err(failed("write", &copy))?;
-            io::copy(&mut from, &mut to).map_err(failed("write", &copy))?;
-            to.set_permissions(rights_of(&rights)).map_err(failed("write", &copy))?;
-            to.sync_all().map_err(failed("write", &copy))?;
-            fs::rename(&copy, under).map_err(failed("write", under))
-        })();
-        if copied.is_err() {
-            let _ = fs::remove_file(&copy);
-        }
-        copied
-    }
-
-    /// Puts a program that was kept back into its place, where it is still there.
-    ///
-    /// # Errors
-    /// [`FileError`].
-    pub fn put_back(&self, kept: Kept) -> Result<WayBack, FileError> {
-        match fs::rename(self.kept(kept), &self.program) {
-            Ok(()) => self.sync().map(|()| WayBack::Taken),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(WayBack::None),
-            Err(error) => Err(failed("write", &self.program)(error)),
-        }
-    }
-
-    fn kept(&self, kept: Kept) -> PathBuf {
-        match kept {
-            Kept::Previous => self.previous(),
-            Kept::Replaced => self.replaced(),
-        }
-    }
-
-    fn sync(&self) -> Result<(), FileError> {
-        let folder = self.program.parent().unwrap_or(Path::new("/"));
-        files::sync_dir(folder).map_err(failed("write", &self.program))
-    }
-
-    fn beside(&self, what: &str) -> PathBuf {
+    pub(super) fn beside(&self, what: &str) -> PathBuf {
         let name = self.program.file_name().unwrap_or_default().to_string_lossy();
         self.program.with_file_name(format!(".{name}.{what}"))
+    }
+
+    /// A program beside this one, with an ending by which Windows knows it for one.
+    pub(super) fn program_beside(&self, what: &str) -> PathBuf {
+        let stem = self.program.file_stem().unwrap_or_default().to_string_lossy();
+        match self.program.extension().filter(|ending| ending.eq_ignore_ascii_case("exe")) {
+            Some(ending) => self.program.with_file_name(format!(".{stem}.{what}.{}", ending.display())),
+            None => self.beside(what),
+        }
     }
 }
 
 /// The rights of a program, without those that none of ours needs: to run as its owner, or to be written by others.
-fn rights_of(rights: &Permissions) -> Permissions {
+pub(super) fn rights_of(rights: &Permissions) -> Permissions {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -92,9 +92,86 @@ fn packages_keep_their_programs() {
         ("/usr/local/bin/petit-client", Owner::Itself),
         ("/home/ada/bin/petit-client", Owner::Itself),
     ] {
-        let expected = if cfg!(unix) { owner } else { Owner::Other };
+        let expected = if cfg!(unix) { owner } else { Owner::Itself };
         assert_eq!(Place::of(program.as_ref()).owner(), expected, "{program}");
     }
+}
+
+/// Whatever the system, as Windows has to.
+#[test]
+fn a_program_is_exchanged_in_two_steps_where_one_that_runs_cannot_be_overwritten() {
+    let folder = Folder::new();
+    let place = &folder.place;
+    place.stage(&artifact("0.2.0"), PROGRAM).unwrap();
+    place.switch_in_two(Kept::Previous).unwrap();
+    assert_eq!(folder.program(), PROGRAM);
+    assert_eq!(fs::read(place.previous()).unwrap(), b"the old program");
+    fs::write(place.staged(), "the next program").unwrap();
+    place.switch_in_two(Kept::Replaced).unwrap();
+    assert_eq!(fs::read(place.replaced()).unwrap(), PROGRAM);
+    assert_eq!(place.put_back_in_two(Kept::Replaced).unwrap(), WayBack::Taken);
+    assert_eq!(folder.program(), PROGRAM);
+    assert_eq!(place.put_back_in_two(Kept::Previous).unwrap(), WayBack::Taken);
+    assert_eq!(place.put_back_in_two(Kept::Previous).unwrap(), WayBack::None);
+    assert_eq!(folder.program(), b"the old program");
+    // Without a new one the old one stays where it is.
+    assert!(place.switch_in_two(Kept::Previous).is_err());
+    assert_eq!(folder.program(), b"the old program");
+    assert!(place.sweep());
+    assert_eq!(folder.files().len(), 1, "{:?}", folder.files());
+}
+
+#[tokio::test]
+async fn a_program_that_was_taken_away_and_not_replaced_is_there_again_for_whoever_comes_next() {
+    let folder = Folder::new();
+    let place = &folder.place;
+    let [new, old] = ["0.2.0", "0.1.0"].map(|version| version.parse().unwrap());
+    let test = Test {
+        config: "client.toml".into(),
+        worked: Vec::new(),
+        within: Duration::from_secs(2),
+        kept: Duration::ZERO,
+    };
+    let mut trial = Trial::new(new, old, test);
+    place.write_trial(&trial).unwrap();
+    // On its way in, on its way in over one that is on trial, and on its way back.
+    fs::rename(place.program(), place.previous()).unwrap();
+    fs::write(place.staged(), "the new program").unwrap();
+    assert!(place.is_torn() && place.end_trial().is_err() && place.switch_in_two(Kept::Previous).is_err());
+    drop(place.lock(Duration::ZERO).await.unwrap());
+    assert_eq!(folder.program(), b"the old program");
+    fs::write(place.previous(), "the one before").unwrap();
+    fs::rename(place.program(), place.replaced()).unwrap();
+    drop(place.lock(Duration::ZERO).await.unwrap());
+    assert_eq!(folder.program(), b"the old program");
+    fs::rename(place.program(), place.replaced()).unwrap();
+    trial.goes_back(Verdict::DoesNotWork);
+    place.write_trial(&trial).unwrap();
+    drop(place.lock(Duration::ZERO).await.unwrap());
+    assert_eq!(folder.program(), b"the one before");
+    assert!(!place.is_torn());
+    place.end_trial().unwrap();
+    assert_eq!(folder.files(), [PathBuf::from("petit-client")]);
+}
+
+#[test]
+fn what_lies_beside_a_program_of_windows_is_a_program_there_too() {
+    let place = Place::of("folder/petit-client.exe".as_ref());
+    assert_eq!(place.previous(), PathBuf::from("folder/.petit-client.previous.exe"));
+    assert_eq!(
+        Place::of("folder/petit-client".as_ref()).staged(),
+        PathBuf::from("folder/.petit-client.staged")
+    );
+}
+
+#[test]
+fn a_process_knows_whether_its_program_is_at_its_path() {
+    let own = std::env::current_exe().unwrap();
+    assert_eq!(Place::of(&own).is_of_this_process(), Some(true));
+    let folder = Folder::new();
+    assert_eq!(folder.place.is_of_this_process(), Some(false));
+    fs::remove_file(folder.place.program()).unwrap();
+    assert_eq!(folder.place.is_of_this_process(), Some(false));
 }
 
 #[test]
