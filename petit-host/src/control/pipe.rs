@@ -35,6 +35,7 @@ pub(super) struct ControlSocket {
     /// Waits for the next connection; there is always one, so that the name stays ours.
     next: NamedPipeServer,
     path: PathBuf,
+    is_ours: bool,
 }
 
 impl ControlSocket {
@@ -43,8 +44,9 @@ impl ControlSocket {
         let is_of_service = crate::service::is_in_state_folder(path);
         let pipe = if is_of_service { PrivatePipe::of_service(name) } else { PrivatePipe::new(name) }?;
         let next = pipe.first()?;
-        crate::files::write_private(path, pipe.name().as_bytes()).map_err(io::Error::other)?;
-        Ok(Self { pipe, next, path: path.to_owned() })
+        let socket = Self { pipe, next, path: path.to_owned(), is_ours: true };
+        socket.write_name()?;
+        Ok(socket)
     }
 
     /// Where it is.
@@ -52,9 +54,30 @@ impl ControlSocket {
         &self.path
     }
 
-    /// True while those who look for the socket find it.
+    /// True while those who look for the socket find one.
     pub(super) fn is_there(&self) -> bool {
         self.path.exists()
+    }
+
+    /// Whether those who look for the socket are to find this one. Once it is ours again another process's name may be in
+    /// the file; before that it stays there, because that process is about to serve.
+    pub(super) fn set_ours(&mut self, is_ours: bool) {
+        let was_ours = std::mem::replace(&mut self.is_ours, is_ours);
+        if is_ours
+            && !was_ours
+            && let Err(error) = self.write_name()
+        {
+            tracing::warn!(%error, "the control socket cannot be found");
+        }
+    }
+
+    fn write_name(&self) -> io::Result<()> {
+        crate::files::write_private(&self.path, self.pipe.name().as_bytes()).map_err(io::Error::other)
+    }
+
+    /// True while it is this one that is found.
+    fn is_found(&self) -> bool {
+        fs::read_to_string(&self.path).is_ok_and(|name| name == self.pipe.name())
     }
 
     /// The next connection.
@@ -70,7 +93,9 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if self.is_found() {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

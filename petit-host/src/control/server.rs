@@ -159,7 +159,6 @@ impl Serving {
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             let takes = *self.is_ours.borrow_and_update();
-            #[cfg(unix)]
             self.socket.set_ours(takes);
             if self.connections.is_empty() {
                 for waiting in self.waiting.drain(..) {

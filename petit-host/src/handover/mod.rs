@@ -5,6 +5,9 @@
 //! kernel calls that SCM_RIGHTS), both tell each other how far they have come, and each notices when the other has
 //! gone. In which order that happens is written down in [`steps`].
 //!
+//! Windows hands no descriptors over in safe code: there [`Started`] and [`Heir`] tell each other how far they have come, and
+//! no more.
+//!
 //! What the descriptors are, and what yielding and taking over means, only the programs know. A service manager
 //! that hands sockets in fills the same parcel.
 
@@ -16,6 +19,8 @@ mod elders;
 mod heir;
 #[cfg(unix)]
 mod link;
+#[cfg(windows)]
+mod spoken;
 #[cfg(unix)]
 mod started;
 pub mod steps;
@@ -30,6 +35,8 @@ pub use self::elders::{ElderEvent, Elders};
 pub use self::heir::{Heir, NoHeir};
 #[cfg(unix)]
 pub use self::link::{Link, LinkMessage, Parcel};
+#[cfg(windows)]
+pub use self::spoken::{Heir, Manner, NoHeir, Start, Started};
 #[cfg(unix)]
 pub use self::started::{Manner, Start, Started, StartedEvent};
 

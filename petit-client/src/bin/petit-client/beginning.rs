@@ -77,6 +77,7 @@ impl Beginning {
             }
             begun = updates.begin(how.start()).await;
             if matches!(begun, Begun::PutBack) {
+                drop(held);
                 return Err(previous(context, how, &program));
             }
         }
@@ -130,17 +131,41 @@ async fn excuse(updates: &Updates, how: How) {
 
 /// Goes on as the version before this one, which is in its place again. Returns only when that cannot be done from here.
 fn previous(context: &Context, how: How, program: &Path) -> Failure {
-    #[cfg(unix)]
     if !how.takeover {
-        use std::os::unix::process::CommandExt;
-
         // Versions know each other's words: those of `run` are only ever added to.
-        let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).exec();
-        return Failure::of(&error);
+        let mut command = std::process::Command::new(program);
+        command.args(std::env::args_os().skip(1));
+        return Failure::of(&goes_on_as(command, how));
     }
     // Whoever has handed over goes on.
-    let _ = (how, program);
     context.failed(ExitCode::Failed, "cli.upgrade.put_back", &[("version", &Version::of_this_program())])
+}
+
+/// Makes this process another program. Returns only when that cannot be run.
+#[cfg(unix)]
+fn goes_on_as(mut command: std::process::Command, _: How) -> std::io::Error {
+    use std::os::unix::process::CommandExt;
+
+    command.exec()
+}
+
+/// Runs another program with the streams of this process, whose end is that of the other where somebody waits for it.
+#[cfg(windows)]
+fn goes_on_as(mut command: std::process::Command, how: How) -> std::io::Error {
+    use std::os::windows::process::CommandExt;
+
+    if how.background {
+        const DETACHED_PROCESS: u32 = 0x0000_0008;
+        const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
+        command.creation_flags(DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
+    }
+    let ended = command.spawn().and_then(|mut other| {
+        if how.background { Ok(0) } else { other.wait().map(|it| it.code().unwrap_or(1)) }
+    });
+    match ended {
+        Ok(code) => std::process::exit(code),
+        Err(error) => error,
+    }
 }
 
 /// What is wrong with the config file.

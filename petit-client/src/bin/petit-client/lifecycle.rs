@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-#[cfg(unix)]
-use petit_client::api::Restarted;
-use petit_client::api::Stopped;
+use petit_client::api::{Restarted, Stopped};
 use petit_client::status::Connection;
 use petit_client::{config, folder, messages};
 use petit_host::background::{self, BackgroundError};
@@ -78,7 +76,8 @@ impl Main<'_> {
             let trial = updates.watch(client.statuses(), &restart);
             let available = client.watch_available(&updates, &target);
             let (config, network) = (client.watch_config(), client.watch_network());
-            tokio::join!(client.finish_former(), config, network, trial, available);
+            let place = updates.watch_place();
+            tokio::join!(client.finish_former(), config, network, trial, available, place);
         };
         tokio::pin!(watching);
         loop {
@@ -157,6 +156,8 @@ pub(crate) async fn start(context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     let pid = start_in_background(context)?;
+    // Another one than the one that was started, where that has put the version before it back.
+    let pid = context.client().status().await.map_or(pid, |status| status.pid);
     let text = context.texts.format("cli.start.done", &[("pid", &pid)]);
     context.say(&text, &json!({ "pid": pid }));
     Ok(())
@@ -222,7 +223,6 @@ fn under_way(context: &Context, streams: usize) -> Option<String> {
 }
 
 /// Has a new process take the running one's place.
-#[cfg(unix)]
 pub(crate) async fn restart(context: &Context) -> Result<(), Failure> {
     // What is wrong with the file is said here as well as anywhere, and sooner.
     config::load(&context.folder.config).map_err(|error| config_failure(context, &error))?;
@@ -239,24 +239,5 @@ pub(crate) async fn restart(context: &Context) -> Result<(), Failure> {
         text.push_str(&format!("\n{finishes}"));
     }
     context.say(&text, &restarted);
-    Ok(())
-}
-
-/// Windows gives no lock and no socket to another process in safe code, so the client finishes what is under way,
-/// stops and starts.
-#[cfg(not(unix))]
-pub(crate) async fn restart(context: &Context) -> Result<(), Failure> {
-    config::load(&context.folder.config).map_err(|error| config_failure(context, &error))?;
-    let failed = |error| context.failure(error);
-    let stopped = context.client().stop().await.map_err(failed)?;
-    if stopped.stays {
-        context.client().start().await.map_err(failed)?;
-        context.say(&context.texts.get("cli.restart.anew"), &stopped);
-        return Ok(());
-    }
-    until_stopped(context, &stopped).await?;
-    let pid = start_in_background(context)?;
-    let text = context.texts.format("cli.restart.away", &[("pid", &pid)]);
-    context.say(&text, &json!({ "pid": pid, "away_meanwhile": true }));
     Ok(())
 }

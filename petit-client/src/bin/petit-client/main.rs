@@ -9,8 +9,8 @@ mod context;
 mod fetching;
 #[cfg(unix)]
 mod handover;
-#[cfg(not(unix))]
-#[path = "no_handover.rs"]
+#[cfg(windows)]
+#[path = "without_handles/handover.rs"]
 mod handover;
 mod health;
 mod help;
@@ -24,11 +24,12 @@ mod lifecycle;
 mod registering;
 #[cfg(unix)]
 mod restart;
-#[cfg(not(unix))]
-#[path = "no_restart.rs"]
+#[cfg(windows)]
+#[path = "without_handles/restart.rs"]
 mod restart;
 mod serving;
 mod settings;
+mod succeeding;
 mod unregistering;
 mod upgrade;
 mod usage;
@@ -452,6 +453,8 @@ fn parse_keep(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ProcessExit {
+    // Before anything can put another program in its place.
+    let _ = petit_host::file_id::of_own_program();
     if let Err(error) = brand::begin() {
         return cli::fail(false, &Failure::of(&error));
     }

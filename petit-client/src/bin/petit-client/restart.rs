@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 
 use petit_client::client::Client;
 use petit_client::daemon::{NotRestarted, Restart};
-use petit_client::messages;
 use petit_client::status::Connection;
 use petit_engine::limits;
 use petit_host::cli::{self, Failure};
@@ -16,33 +15,22 @@ use petit_host::control::server::Listener;
 use petit_host::exit::ExitCode;
 use petit_host::handover::steps::PredecessorAction;
 use petit_host::handover::{
-    self, ElderEvent, Elders, Fault, Heir, Link, LinkMessage, Manner, NoHeir, Parcel, Start, Started,
-    StartedEvent, Trouble,
+    self, ElderEvent, Elders, Heir, Link, LinkMessage, Manner, NoHeir, Parcel, Start, Started, StartedEvent,
 };
 use petit_host::lock::Lock;
 use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::beginning::{Beginning, How, socket_failure, start_failure};
 use super::context::Context;
 use super::handover::{HandoverEvent, Successor};
 use super::serving::{Main, Serving, Turn};
+use super::succeeding::{Facts, Unready, until_online};
 
 /// The names of what is handed over.
 const LOCK: &str = "lock";
 /// Links to processes before this one.
 const ELDER: &str = "elder";
-
-/// What is handed over in words. Each may be missing: the predecessor may be of an older version.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Facts {
-    /// What the server knows the predecessor by.
-    instance: Option<String>,
-    /// The predecessor is connected.
-    online: bool,
-}
 
 // ---- the process that is replaced ---------------------------------------------------------------
 
@@ -248,29 +236,10 @@ pub(crate) async fn succeed(context: &Context, how: How) -> Result<Serving, Fail
             serving.predecessors.add(heir.serves());
             Ok(serving)
         }
-        Err(Unready { failure, fault }) => {
-            heir.fail(Trouble { message: failure.message.clone(), hint: failure.hint.clone(), fault }).await;
-            Err(failure)
+        Err(unready) => {
+            heir.fail(unready.trouble()).await;
+            Err(unready.failure)
         }
-    }
-}
-
-/// Why this process does not take over.
-struct Unready {
-    failure: Failure,
-    fault: Fault,
-}
-
-impl Unready {
-    /// With what it has found here: a version that has none of it to blame finds the same.
-    fn here(failure: Failure) -> Self {
-        Self { failure, fault: Fault::Surroundings }
-    }
-}
-
-impl From<Failure> for Unready {
-    fn from(failure: Failure) -> Self {
-        Self { failure, fault: Fault::Itself }
     }
 }
 
@@ -308,28 +277,6 @@ async fn take_over(
     };
     let listener = listener.map_err(|error| Unready::here(socket_failure(context, &error)))?;
     Ok(Serving { client, listener, signals, predecessors })
-}
-
-/// Waits until the server has let this process in, too: until then nothing is better than before. When that takes
-/// too long a predecessor that lives has ended this process; one that has died is followed all the same.
-async fn until_online(context: &Context, client: &Client) -> Result<(), Failure> {
-    let mut statuses = client.statuses();
-    let settled = async {
-        loop {
-            match client.status().await.connection {
-                Connection::Online { .. } => return Ok(()),
-                Connection::Stopped { cause } => {
-                    let why = messages::cause(cause).what(&context.texts);
-                    return Err(Failure::new(ExitCode::Failed, why));
-                }
-                _ => {}
-            }
-            if statuses.changed().await.is_err() {
-                return Ok(());
-            }
-        }
-    };
-    tokio::time::timeout(limits::READY, settled).await.unwrap_or(Ok(()))
 }
 
 fn no_heir(error: &NoHeir) -> Failure {

@@ -56,7 +56,6 @@ pub(crate) fn updates(context: &Context) -> Result<Updates, Failure> {
 }
 
 /// The running client's main loop: one thing after the other.
-#[cfg_attr(not(unix), expect(dead_code, reason = "no process takes another one's place there"))]
 pub(crate) struct Main<'a> {
     pub(crate) context: &'a Context,
     pub(crate) how: How,
@@ -76,7 +75,6 @@ pub(crate) struct Main<'a> {
 }
 
 /// What the main loop does next.
-#[cfg_attr(not(unix), expect(dead_code, reason = "no process takes another one's place there"))]
 pub(crate) enum Turn {
     Stop(StopCause),
     Leave,
