@@ -30,6 +30,7 @@ pub mod process;
 pub mod program;
 pub mod raw;
 pub mod recorded;
+pub mod release;
 pub mod rogue;
 pub mod scripted;
 pub mod service;

@@ -196,7 +196,7 @@ impl Program {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         // By another process: a child that some other test starts meanwhile would have this copy open for writing until
         // it runs its own program, and nobody could run the copy ("Text file busy").
-        let copied = std::process::Command::new("cp").arg(programs().join(self.name)).arg(&path).status();
+        let copied = std::process::Command::new("cp").arg(self.version.join(self.name)).arg(&path).status();
         assert!(copied.is_ok_and(|status| status.success()), "{} could not be copied", self.name);
         self.installed = Some(path.clone());
         path

@@ -2,14 +2,10 @@
 
 use std::fs;
 
+use petit_tests::release::Release;
+
 use crate::machine::{Machine, on_a_machine};
 use crate::pair::{Pair, private_service};
-
-use self::release::Release;
-
-#[path = "../e2e/updates/release.rs"]
-#[allow(dead_code, reason = "other tests need more of it")]
-mod release;
 
 const VERSION: &str = "0.1.1";
 

@@ -18,6 +18,7 @@ mod installer;
 mod resources;
 mod service;
 mod tray;
+mod updates;
 
 use petit_tests::bed::client_config;
 use petit_tests::passing::{everything_passes, service};

@@ -21,11 +21,20 @@ pub(crate) fn check() -> Result<String, String> {
     let wine = Wine::of_the_tests()?;
     let mut tests = cargo(&["test", "--locked", "-p", "petit-tests", "--test", "windows"]);
     tests.env("PETIT_PROGRAMS", build_programs()?).env("PETIT_WINDOWS_PROGRAMS", &programs);
-    tests.env("PETIT_WINDOWS_SETUPS", &setups).env("PETIT_WINDOWS_TOOLS", tray_hook()?);
+    tests.env("PETIT_WINDOWS_SETUPS", &setups).env("PETIT_WINDOWS_TOOLS", tools()?);
     let watched = watch(wine.set(&mut tests))?;
     // What only Windows has, among the unit tests.
     let mut units = for_windows("test", &["petit-windows", "petit-host", "petit-app"]);
-    units.args(["--lib", "--", "pipe::", "power::", "service::install::", "autostart::"]);
+    units.args([
+        "--lib",
+        "--",
+        "pipe::",
+        "power::",
+        "service::install::",
+        "autostart::",
+        "lock::",
+        "placing::",
+    ]);
     let units = watch(wine.set(&mut units))?;
     drop(wine);
     let all = watched.and(units);
@@ -53,14 +62,21 @@ fn setups() -> Result<(PathBuf, PathBuf), String> {
     }
 }
 
-/// Compiles what lets tray icons be clicked under Wine; returns the folder that it is in.
-fn tray_hook() -> Result<PathBuf, String> {
+/// Compiles the small programs of the tests, such as what lets tray icons be clicked under Wine; returns their folder.
+fn tools() -> Result<PathBuf, String> {
     let folder = target()?.join("wine-tools");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    for (made, how) in [("tray_hook.dll", ["-shared", "-s"]), ("tray_runner.exe", ["-DRUNNER", "-municode"])]
-    {
+    let hook: (&str, &[&str]) = ("tray_hook.c", &["-shared", "-s"]);
+    let runner: (&str, &[&str]) = ("tray_hook.c", &["-DRUNNER", "-municode"]);
+    let made = [
+        ("tray_hook.dll", hook),
+        ("tray_runner.exe", runner),
+        ("faulty.exe", ("faulty.c", &[])),
+        ("hold.exe", ("hold.c", &["-municode"])),
+    ];
+    for (made, (source, how)) in made {
         let mut compile = Command::new("x86_64-w64-mingw32-gcc");
-        compile.args(how).arg("-Os").arg(root().join("tests/windows/tray_hook.c"));
+        compile.args(how).arg("-Os").arg(root().join("tests/windows").join(source));
         succeed(compile.arg("-o").arg(folder.join(made)))?;
     }
     Ok(folder)

@@ -34,6 +34,6 @@ impl Updates {
             looks = looks.wrapping_add(1);
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

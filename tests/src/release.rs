@@ -4,21 +4,27 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::process::programs;
 use petit_host::brand::Brand;
 use petit_host::update::{
     Artifact, Channel, MANIFEST, Manifest, Measured, RELEASE_KEY, ReleaseKey, Target, Time,
 };
-use petit_tests::process::programs;
 
 /// The keys of somebody who releases, and the folder of the release.
-pub(super) struct Release {
+pub struct Release {
     dir: tempfile::TempDir,
     counter: u64,
 }
 
+impl Default for Release {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Release {
     /// With a release key that two of three root keys have signed.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         let mut release = Self { dir: tempfile::tempdir().unwrap(), counter: 0 };
         std::fs::create_dir(release.folder()).unwrap();
         let roots: String = ["ada", "bob", "eve"].map(|name| release.make_key(name)).concat();
@@ -28,7 +34,7 @@ impl Release {
     }
 
     /// Another release key, under which manifests are counted anew.
-    pub(super) fn replace_key(&mut self, number: u64) {
+    pub fn replace_key(&mut self, number: u64) {
         for old in ["release.pub", "release.key"] {
             let _ = std::fs::remove_file(self.at(old));
         }
@@ -43,31 +49,39 @@ impl Release {
         self.counter = 0;
     }
 
-    pub(super) fn folder(&self) -> PathBuf {
+    /// Where it is.
+    pub fn folder(&self) -> PathBuf {
         self.at("release")
     }
 
     /// The file that names the root keys.
-    pub(super) fn roots(&self) -> PathBuf {
+    pub fn roots(&self) -> PathBuf {
         self.at("roots.pub")
     }
 
     /// The artifact of the last manifest.
-    pub(super) fn artifact(&self) -> PathBuf {
+    pub fn artifact(&self) -> PathBuf {
         self.folder().join(FILE)
     }
 
     /// Releases a program as a version, for this computer.
-    pub(super) fn put(&mut self, version: &str, program: &[u8]) {
+    pub fn put(&mut self, version: &str, program: &[u8]) {
         self.put_until(version, program, Time::now().after(Duration::from_hours(24 * 14)));
     }
 
-    pub(super) fn put_until(&mut self, version: &str, program: &[u8], expires: Time) {
+    /// The same, with a manifest that expires then.
+    pub fn put_until(&mut self, version: &str, program: &[u8], expires: Time) {
         self.put_as(&Target::of("petit-client", &Brand::petit()), version, program, expires);
     }
 
+    /// Releases the client for Windows as a version.
+    pub fn put_for_windows(&mut self, version: &str, program: &[u8]) {
+        let expires = Time::now().after(Duration::from_hours(24 * 14));
+        self.put_as(&"petit-client-windows-x86_64".parse().unwrap(), version, program, expires);
+    }
+
     /// Releases nothing but a program for somebody else.
-    pub(super) fn put_for(&mut self, target: &str, version: &str) {
+    pub fn put_for(&mut self, target: &str, version: &str) {
         let expires = Time::now().after(Duration::from_hours(24 * 14));
         self.put_as(&target.parse().unwrap(), version, b"another program", expires);
     }
@@ -93,7 +107,7 @@ impl Release {
     }
 
     /// Copies what is there into another folder, as somebody does who keeps an old release.
-    pub(super) fn copy(&self) -> PathBuf {
+    pub fn copy(&self) -> PathBuf {
         let copy = self.at(&format!("copy-{}", self.counter));
         let copied = Command::new("cp").arg("-r").arg(self.folder()).arg(&copy).status();
         assert!(copied.unwrap().success());
@@ -119,13 +133,19 @@ impl Release {
     }
 }
 
-pub(super) const FILE: &str = "petit-client";
+/// What the artifact is called.
+pub const FILE: &str = "petit-client";
 
 /// The program as it is, but of another version, whose number is as long.
-pub(super) fn of_version(version: &str) -> Vec<u8> {
+pub fn of_version(version: &str) -> Vec<u8> {
+    renumbered(&programs().join("petit-client"), version)
+}
+
+/// The same of any program.
+pub fn renumbered(program: &Path, version: &str) -> Vec<u8> {
     let own = env!("CARGO_PKG_VERSION");
     assert_eq!(own.len(), version.len());
-    let mut program = std::fs::read(programs().join("petit-client")).unwrap();
+    let mut program = std::fs::read(program).unwrap();
     let places: Vec<usize> = program
         .windows(own.len())
         .enumerate()
@@ -139,7 +159,7 @@ pub(super) fn of_version(version: &str) -> Vec<u8> {
 }
 
 /// A program that says it is of a version and likes every config file, and does this when it is to run.
-pub(super) fn script(version: &str, run: &str) -> Vec<u8> {
+pub fn script(version: &str, run: &str) -> Vec<u8> {
     format!(
         "#!/bin/sh\ncase $1 in\nversion) echo '{{\"software\": \"petit-client {version}\"}}';;\nconfig) ;;\n*) {run};;\nesac\n"
     )
