@@ -20,6 +20,8 @@ use crate::releases::HandedOut;
 
 /// How long whoever asks is kept waiting for a server that begins.
 const LOADED_WITHIN: Duration = Duration::from_secs(10);
+/// A client that says another thing within this has all clients looked at no sooner than they are by themselves.
+const SAID_LATELY: Duration = Duration::from_secs(10);
 
 impl Rollouts {
     /// Whether a client gets the release that is handed out now.
@@ -117,9 +119,12 @@ impl Releases for Rollouts {
             report.at = before.at;
         }
         known.unsaved.insert(device);
+        let lately = known.known_since.get(&device).is_some_and(|since| since.elapsed() < SAID_LATELY);
         known.put(report);
         drop(known);
-        self.said.notify_one();
+        if !lately {
+            self.said.notify_one();
+        }
     }
 }
 

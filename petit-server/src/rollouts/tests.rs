@@ -246,6 +246,25 @@ async fn a_client_that_came_back_halts_it_and_what_is_under_way() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_one_thing_and_then_another_has_all_looked_at_once() {
+    let bed = Bed::with(2).await;
+    let is_rung = async || tokio::time::timeout(Duration::ZERO, bed.rollouts.said.notified()).await.is_ok();
+    bed.says(0, "0.2.0", UpdateState::OnTrial);
+    assert!(is_rung().await);
+    for state in [UpdateState::Works, UpdateState::PutBack, UpdateState::Works] {
+        bed.says(0, "0.2.0", state);
+        assert!(!is_rung().await);
+    }
+    bed.says(1, "0.2.0", UpdateState::PutBack);
+    assert!(is_rung().await, "that is another one");
+    assert_eq!(
+        bed.rollouts.read().reports[&bed.clients[0]].state,
+        UpdateState::Works,
+        "the last word counts"
+    );
+}
+
+#[tokio::test]
 async fn what_is_said_after_a_resume_counts_though_the_clock_has_gone_back() {
     let bed = Bed::with(2).await;
     let release = bed.put(1, &[(LINUX, "0.2.0")]).await;
