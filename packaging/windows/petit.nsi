@@ -39,6 +39,7 @@ Target amd64-unicode
 !define NOT_SUPPORTED 4
 !define RUNS_ALREADY 5
 !define NOT_ITS_USERS 6
+!define DOES_NOT_RUN 7
 
 Name "${NAME}"
 BrandingText "${NAME} ${VERSION}"
@@ -356,6 +357,18 @@ done:
   ${EndIf}
 FunctionEnd
 
+; Has a new program say its version before anything makes way for it: one that does not run here changes nothing.
+!macro TRY file
+  nsExec::Exec '"$INSTDIR\new\${file}" --version'
+  Pop $0
+  ${If} $0 != 0
+    !insertmacro LOG "stopped: ${file} of ${VERSION} does not run here ($0)"
+    RMDir /r "$INSTDIR\new"
+    SetErrorLevel ${DOES_NOT_RUN}
+    Quit
+  ${EndIf}
+!macroend
+
 ; Puts a file in its place.
 !macro PLACE file
   Push "$INSTDIR\${file}"
@@ -390,6 +403,8 @@ Section
   File "${PAYLOAD}\petit-roots.pub"
 !endif
   SetOutPath "$INSTDIR"
+  !insertmacro TRY "petit.exe"
+  !insertmacro TRY "petit-client.exe"
   Call EndPrograms
   !insertmacro PLACE "petit.exe"
   !insertmacro PLACE "petit-client.exe"

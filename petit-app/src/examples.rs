@@ -15,7 +15,7 @@ use petit_client::doctor::{Fact, Fault, Finding, Found, Subject};
 use petit_client::registering::Prospect;
 use petit_client::registration::{Known, Registration};
 use petit_client::status::{
-    BrokenAt, Connection, KeyTrouble, ServiceStatus, Status, UpdatePlan, VersionStanding,
+    BrokenAt, Connection, KeyTrouble, ServiceStatus, Status, UpdateFault, UpdatePlan, VersionStanding,
 };
 use petit_engine::cause::{Cause, FrontCause, FrontUntried, ServiceCause};
 use petit_engine::invite::{InvalidInvite, Invite};
@@ -209,6 +209,10 @@ fn examples() -> Vec<Example> {
         Example { noted: true, ..plain("notices", connected(vec![accounts()])) },
         plain("newer", newer(UpdatePlan::Other)),
         plain("outdated", outdated()),
+        plain("installable", newer(UpdatePlan::Window)),
+        plain("updating", newer(UpdatePlan::Now { fetched: Some(37) })),
+        plain("installing", newer(UpdatePlan::Now { fetched: None })),
+        plain("notSigned", newer(UpdatePlan::Failed { why: UpdateFault::NotSigned })),
     ]
 }
 

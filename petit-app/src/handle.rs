@@ -200,6 +200,14 @@ impl App {
         self.request(Intent::Unlock).await
     }
 
+    /// Has the version installed that is there. What becomes of it is shown.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn install_update(&self) -> Result<(), Refused> {
+        self.request(Intent::InstallUpdate).await
+    }
+
     /// Takes over preferences.
     ///
     /// # Errors

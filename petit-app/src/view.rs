@@ -346,12 +346,10 @@ fn notices(facts: &Facts<'_>) -> Vec<Notice> {
     if facts.is_root {
         add("root", Tone::Warn, texts.get("note.root"), None);
     }
-    for (id, tone, text) in facts.status.map(|status| update::said(texts, status)).unwrap_or_default() {
-        add(id, tone, text, None);
-    }
     if facts.no_tray {
         add("no_tray", Tone::Warn, texts.get("note.no_tray"), None);
     }
+    notices.extend(facts.status.into_iter().flat_map(|status| update::said(texts, status, facts.owner)));
     notices
 }
 

@@ -159,7 +159,7 @@ impl Fetcher {
     /// # Cancel safety
     /// Cancelling keeps what has come.
     pub async fn artifact(&self, artifact: &Artifact) -> Result<(), ReleaseError> {
-        let (part, whole) = (self.part(artifact), self.folder.join(artifact.file.as_str()));
+        let (part, whole) = (self.part(artifact), self.place_of(artifact));
         let kept = [&part, &whole].map(|path| path.file_name().map(ToOwned::to_owned));
         self.remove(|name| !is_document(name) && !kept.iter().flatten().any(|kept| kept == name))?;
         let is_there =
@@ -189,6 +189,17 @@ impl Fetcher {
                 None => return Err(error.into()),
             }
         }
+    }
+
+    /// How much of an artifact has come, of a hundred.
+    pub fn fetched(&self, artifact: &Artifact) -> u8 {
+        let there = length(&self.part(artifact)).min(artifact.bytes);
+        u8::try_from(there * 100 / artifact.bytes.max(1)).unwrap_or(100)
+    }
+
+    /// Where an artifact is once it was fetched.
+    pub fn place_of(&self, artifact: &Artifact) -> PathBuf {
+        self.folder.join(artifact.file.as_str())
     }
 
     /// Removes all that was fetched.

@@ -89,6 +89,15 @@ pub struct Status {
 pub enum UpdatePlan {
     /// A person, with `upgrade`.
     Hand,
+    /// A person, in the window of the tray app.
+    Window,
+    /// It is being installed now: so much of a hundred has been fetched; everything, where nothing is said.
+    Now {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fetched: Option<u8>,
+    },
+    /// A person has tried, and may again.
+    Failed { why: UpdateFault },
     /// The client, in these hours, or soon.
     Itself {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +113,21 @@ pub enum UpdatePlan {
     Other,
     /// Nobody: the customer does not want it.
     Nobody,
+    /// One that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why another version was not installed. Nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateFault {
+    /// It could not be fetched.
+    Fetch,
+    /// What came is not what those who make the program have signed.
+    NotSigned,
+    /// Its installer has given up.
+    Installer,
     /// One that this version does not know.
     #[serde(other)]
     Unknown,

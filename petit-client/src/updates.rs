@@ -7,6 +7,7 @@
 //! was seen and what did not work is each client's own.
 
 pub mod by_itself;
+pub mod installer;
 mod mending;
 mod watch;
 
@@ -46,6 +47,8 @@ pub struct Updates {
 pub enum Means {
     /// By `upgrade` of the program itself, where it is its own.
     Upgrade,
+    /// By the installer of that version, which the program fetches and runs: one has put it here.
+    Installer,
     /// By whoever has installed this one. The program only tells of it.
     Told,
 }

@@ -9,6 +9,7 @@ pub(crate) const COMMANDS: &[&str] = &[
     "doctor",
     "fill_settings",
     "forget",
+    "install_update",
     "listening",
     "log_level",
     "logs",

@@ -54,6 +54,11 @@ pub(crate) async fn unlock(state: Given<'_>) -> CommandResult<()> {
 }
 
 #[tauri::command(rename_all = "snake_case")]
+pub(crate) async fn install_update(state: Given<'_>) -> CommandResult<()> {
+    state.app.install_update().await
+}
+
+#[tauri::command(rename_all = "snake_case")]
 pub(crate) async fn quit(state: Given<'_>) -> CommandResult<()> {
     state.shell.quit();
     Ok(())
@@ -206,6 +211,7 @@ pub(crate) fn all<R: tauri::Runtime>() -> impl Fn(tauri::ipc::Invoke<R>) -> bool
         doctor,
         fill_settings,
         forget,
+        install_update,
         listening,
         log_level,
         logs,

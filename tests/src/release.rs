@@ -14,6 +14,8 @@ use petit_host::update::{
 pub struct Release {
     dir: tempfile::TempDir,
     counter: u64,
+    /// The artifact's name.
+    file: &'static str,
 }
 
 impl Default for Release {
@@ -25,7 +27,7 @@ impl Default for Release {
 impl Release {
     /// With a release key that two of three root keys have signed.
     pub fn new() -> Self {
-        let mut release = Self { dir: tempfile::tempdir().unwrap(), counter: 0 };
+        let mut release = Self { dir: tempfile::tempdir().unwrap(), counter: 0, file: FILE };
         std::fs::create_dir(release.folder()).unwrap();
         let roots: String = ["ada", "bob", "eve"].map(|name| release.make_key(name)).concat();
         std::fs::write(release.at("roots.pub"), roots).unwrap();
@@ -61,7 +63,7 @@ impl Release {
 
     /// The artifact of the last manifest.
     pub fn artifact(&self) -> PathBuf {
-        self.folder().join(FILE)
+        self.folder().join(self.file)
     }
 
     /// Releases a program as a version, for this computer.
@@ -86,6 +88,12 @@ impl Release {
         self.put_as(&target.parse().unwrap(), version, b"another program", expires);
     }
 
+    /// Releases what brings a tray app to a version, for a target.
+    pub fn put_installer(&mut self, target: &Target, version: &str, installer: &[u8]) {
+        self.file = "petit-setup.exe";
+        self.put_as(target, version, installer, Time::now().after(Duration::from_hours(24 * 14)));
+    }
+
     fn put_as(&mut self, target: &Target, version: &str, program: &[u8], expires: Time) {
         self.counter += 1;
         std::fs::write(self.artifact(), program).unwrap();
@@ -93,7 +101,7 @@ impl Release {
         let artifact = Artifact {
             target: target.clone(),
             version: version.parse().unwrap(),
-            file: FILE.parse().unwrap(),
+            file: self.file.parse().unwrap(),
             bytes,
             sha256,
             minimum: None,

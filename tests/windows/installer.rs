@@ -123,7 +123,7 @@ impl User {
     }
 
     /// What a brand keeps.
-    fn kept(&self, brand: &Brand) -> PathBuf {
+    pub(crate) fn kept(&self, brand: &Brand) -> PathBuf {
         self.home.join(brand.folder)
     }
 
@@ -179,12 +179,12 @@ impl User {
         .await;
     }
 
-    async fn client(&self, brand: &Brand, arguments: &[&str]) -> Ended {
+    pub(crate) async fn client(&self, brand: &Brand, arguments: &[&str]) -> Ended {
         wine(&self.folder(brand).join("petit-client.exe"), arguments).await
     }
 
     /// Starts the tray app as a login does.
-    fn tray(&self, brand: &Brand) {
+    pub(crate) fn tray(&self, brand: &Brand) {
         let mut command = Command::new("wine");
         command.arg(self.folder(brand).join("petit.exe")).arg("--autostart").env_remove("PETIT_CONFIG");
         // On its own: it is ended by whoever asks it to, or with the tests' Windows.
@@ -263,6 +263,11 @@ const NORDLICHT: Brand = Brand {
 
 fn class(name: &str) -> String {
     format!(r"{CLASSES}\{name}")
+}
+
+/// The version that "Installed apps" shows.
+pub(crate) async fn installed_version(brand: &Brand) -> Option<String> {
+    value(&brand.entry(), "DisplayVersion").await
 }
 
 /// Where links of a scheme lead.

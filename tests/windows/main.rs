@@ -18,6 +18,7 @@ mod installer;
 mod resources;
 mod service;
 mod tray;
+mod tray_update;
 mod updates;
 
 use petit_tests::bed::client_config;

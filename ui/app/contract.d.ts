@@ -351,6 +351,8 @@ export interface Wishes {
   stop(): Promise<void>;
   pause(args: { for: '15min' | '1h' | 'tomorrow' }): Promise<void>;
   unlock(): Promise<void>;
+  /** Has the version installed that is there; what becomes of it is a notice. */
+  install_update(): Promise<void>;
   quit(): Promise<void>;
 
   read_invite(args: { text: string }): Promise<Invite>;

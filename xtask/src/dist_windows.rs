@@ -59,7 +59,7 @@ pub(crate) struct Made {
 pub(crate) fn make(build: Build, vendor: Option<&Vendor>, roots: Option<&RootKeys>) -> Result<Made, String> {
     let dist = target()?.join("dist/windows");
     let programs = programs(build, vendor)?;
-    let order = Order { programs: &programs, dist: &dist, vendor, roots, build };
+    let order = Order { programs: &programs, dist: &dist, vendor, roots, build, version: VERSION };
     let setup = installer(&order)?;
     let server = dist.join("petit-server.exe");
     strip(&programs.join("petit-server.exe"), &server, Clock::of_the_source()?)?;
@@ -139,6 +139,7 @@ pub(crate) struct Order<'a> {
     /// By which the programs know their updates, instead of those that the vendor's file names.
     pub(crate) roots: Option<&'a RootKeys>,
     pub(crate) build: Build,
+    pub(crate) version: &'a str,
 }
 
 impl Order<'_> {
@@ -157,7 +158,7 @@ impl Order<'_> {
 /// The same programs and the same `SOURCE_DATE_EPOCH` give the same bytes; without that variable it is the time of the
 /// last commit.
 pub(crate) fn installer(order: &Order<'_>) -> Result<PathBuf, String> {
-    let Order { programs, dist, vendor, roots, build } = *order;
+    let Order { programs, dist, vendor, roots, build, version } = *order;
     let clock = Clock::of_the_source()?;
     let brand = order.brand();
     let payload = order.payload();
@@ -181,7 +182,7 @@ pub(crate) fn installer(order: &Order<'_>) -> Result<PathBuf, String> {
     date(&payload, clock)?;
     let setup = dist.join(format!("{}-setup.exe", brand.installed_as().to_lowercase()));
     let defines = work.join("defines.nsh");
-    fs::write(&defines, definitions(&brand, &payload, &setup, build))
+    fs::write(&defines, definitions(&brand, version, (&payload, &setup), build))
         .map_err(|error| format!("{}: {error}", defines.display()))?;
     let mut command = Command::new("makensis");
     command.args(["-V2", "-WX", "-INPUTCHARSET", "UTF8"]);
@@ -207,7 +208,7 @@ fn icon(vendor: Option<&Vendor>) -> Result<PathBuf, String> {
     }
 }
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The part of a version that Windows' own form of it has room for: `0.2.0` of `0.2.0-rc.1`.
 fn numbers(version: &str) -> &str {
@@ -215,7 +216,7 @@ fn numbers(version: &str) -> &str {
 }
 
 /// What the script is told.
-fn definitions(brand: &Brand, payload: &Path, setup: &Path, build: Build) -> String {
+fn definitions(brand: &Brand, version: &str, (payload, setup): (&Path, &Path), build: Build) -> String {
     let packing = match build {
         Build::Release => "/SOLID lzma",
         Build::Debug => "zlib",
@@ -224,8 +225,8 @@ fn definitions(brand: &Brand, payload: &Path, setup: &Path, build: Build) -> Str
     let mut values = vec![
         ("NAME", brand.name().to_owned()),
         ("PUBLISHER", brand.publisher().to_owned()),
-        ("VERSION", VERSION.to_owned()),
-        ("NUMBERS", numbers(VERSION).to_owned()),
+        ("VERSION", version.to_owned()),
+        ("NUMBERS", numbers(version).to_owned()),
         ("ID", brand.installed_as()),
         ("APP_ID", brand.app_id()),
         ("FOLDER", brand.folder()),
@@ -274,7 +275,7 @@ mod tests {
         for version in ["0.2.0", "0.2.0-rc.1", "0.2.0+abc", "0.2.0-rc.1+abc"] {
             assert_eq!(numbers(version), "0.2.0");
         }
-        let told = definitions(&Brand::petit(), Path::new("/p"), Path::new("/s"), Build::Debug);
+        let told = definitions(&Brand::petit(), VERSION, (Path::new("/p"), Path::new("/s")), Build::Debug);
         assert!(told.contains(&format!("!define NUMBERS \"{}\"", numbers(VERSION))), "{told}");
         let script = include_str!("../../packaging/windows/petit.nsi");
         assert!(script.contains("VIProductVersion \"${NUMBERS}.0\""));
@@ -282,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_script_is_told_all_that_it_asks_for() {
-        let told = definitions(&Brand::petit(), Path::new("/p"), Path::new("/s"), Build::Debug);
+        let told = definitions(&Brand::petit(), VERSION, (Path::new("/p"), Path::new("/s")), Build::Debug);
         let script = include_str!("../../packaging/windows/petit.nsi");
         let own: Vec<&str> = script.lines().filter_map(|line| line.strip_prefix("!define ")).collect();
         let mut seen = 0;

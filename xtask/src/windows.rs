@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::dist_windows::{self, Order, Vendor, for_windows};
@@ -48,7 +48,8 @@ fn setups() -> Result<(PathBuf, PathBuf), String> {
     let vendor = Vendor::read(&root().join("tests/windows/nordlicht.toml"))?;
     let programs = dist_windows::programs(Build::Debug, Some(&vendor))?;
     let (dist, build) = (dist.as_path(), Build::Debug);
-    let order = |programs, vendor| Order { programs, dist, vendor, roots: None, build };
+    let version = dist_windows::VERSION;
+    let order = |programs, vendor| Order { programs, dist, vendor, roots: None, build, version };
     dist_windows::installer(&order(&programs, Some(&vendor)))?;
     let programs = dist_windows::programs(Build::Debug, None)?;
     let made = || {
@@ -56,9 +57,59 @@ fn setups() -> Result<(PathBuf, PathBuf), String> {
         fs::read(&setup).map_err(|error| format!("{}: {error}", setup.display()))
     };
     if made()? == made()? {
+        for tray in [TrayApp::Next, TrayApp::Broken] {
+            another(&programs, dist, tray)?;
+        }
         Ok((programs, dist.to_owned()))
     } else {
         Err("the same programs gave two different installers".to_owned())
+    }
+}
+
+/// The version that follows this one: as long, so that it can be written over it.
+const NEXT: &str = "0.1.1";
+
+/// What the installer of the next version brings.
+#[derive(Clone, Copy, PartialEq)]
+enum TrayApp {
+    Next,
+    /// One that does not run.
+    Broken,
+}
+
+/// Makes the installer of the next version.
+fn another(programs: &Path, dist: &Path, tray: TrayApp) -> Outcome {
+    let dist = dist.join(if tray == TrayApp::Next { "next" } else { "broken" });
+    let changed = dist.join("programs");
+    fs::create_dir_all(&changed).map_err(|error| format!("{}: {error}", changed.display()))?;
+    for name in ["petit.exe", "petit-client.exe", "WebView2Loader.dll"] {
+        let (from, to) = (programs.join(name), changed.join(name));
+        let mut bytes = fs::read(&from).map_err(|error| format!("{}: {error}", from.display()))?;
+        if tray == TrayApp::Next {
+            make_next(&mut bytes);
+        }
+        fs::write(&to, bytes).map_err(|error| format!("{}: {error}", to.display()))?;
+    }
+    if tray == TrayApp::Broken {
+        let mut compile = Command::new("x86_64-w64-mingw32-gcc");
+        compile.arg(root().join("tests/windows/broken.c"));
+        succeed(compile.arg("-o").arg(changed.join("petit.exe")))?;
+    }
+    let (dist, build) = (dist.as_path(), Build::Debug);
+    let order = Order { programs: &changed, dist, vendor: None, roots: None, build, version: NEXT };
+    dist_windows::installer(&order).map(drop)
+}
+
+/// Makes a program that of the next version.
+fn make_next(program: &mut [u8]) {
+    let own = dist_windows::VERSION.as_bytes();
+    let mut at = 0;
+    while let Some(rest) = program.get_mut(at..) {
+        let Some(found) = rest.windows(own.len()).position(|part| part == own) else { break };
+        if let Some(place) = rest.get_mut(found..found + NEXT.len()) {
+            place.copy_from_slice(NEXT.as_bytes());
+        }
+        at += found + NEXT.len();
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) enum Intent {
     Stop(oneshot::Sender<Result<(), Refused>>),
     Pause(PauseFor, oneshot::Sender<Result<(), Refused>>),
     Unlock(oneshot::Sender<Result<(), Refused>>),
+    /// A person wants the version that is there.
+    InstallUpdate(oneshot::Sender<Result<(), Refused>>),
     /// A registration that cannot be read makes room for another one.
     SetAside(oneshot::Sender<Result<(), Refused>>),
     SetPrefs(Prefs, oneshot::Sender<Result<(), Refused>>),
@@ -409,6 +411,10 @@ impl Controller {
                 self.key_wait = KEY_AGAIN;
                 self.unlock();
                 let _ = answer.send(Ok(()));
+            }
+            Intent::InstallUpdate(answer) => {
+                let asked = self.link.as_ref().map_or(Ok(()), |link| link.install_update());
+                let _ = answer.send(asked.map_err(|error| refused(&self.texts, error)));
             }
             Intent::SetAside(answer) => {
                 let _ = answer.send(self.set_aside().await);

@@ -51,6 +51,10 @@ impl Link for FakeLink {
         self.did("unlock");
         Box::pin(async { Ok(()) })
     }
+    fn install_update(&self) -> Result<(), LinkError> {
+        self.did("install");
+        Ok(())
+    }
     fn register(&self, order: Order) -> BoxFuture<'_, Result<Done, LinkError>> {
         self.did("register");
         let Order { invite, terms, .. } = order;
@@ -309,6 +313,16 @@ async fn a_keychain_that_is_not_there_is_tried_again_and_a_person_is_not_pestere
     assert!(test.did.try_recv().is_err());
     app.unlock().await.unwrap();
     assert_eq!(test.did().await, "unlock");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_click_has_the_version_installed_that_is_there() {
+    let mut test = Test::new();
+    test.link(Owner::Ours, Some(Connection::Online { since: 0 }));
+    let (app, _notes) = test.start();
+    let start = [test.did().await, test.did().await, test.did().await];
+    app.install_update().await.unwrap();
+    assert_eq!(test.did().await, "install", "after {start:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,6 +75,9 @@ pub trait Link: Send + Sync + 'static {
     /// Asks the keychain for its key.
     fn unlock(&self) -> BoxFuture<'_, Result<(), LinkError>>;
 
+    /// Has the version installed that is there. What becomes of it is in the status.
+    fn install_update(&self) -> Result<(), LinkError>;
+
     /// Registers this computer. No service that the config holds already is offered before it is shared.
     fn register(&self, order: Order) -> BoxFuture<'_, Result<Done, LinkError>>;
 

@@ -106,6 +106,10 @@ impl Link for Other {
         Box::pin(async { self.client.start().await.map(drop).map_err(refused) })
     }
 
+    fn install_update(&self) -> Result<(), LinkError> {
+        Err(LinkError::NotHere) // it is another program, which gets its versions otherwise
+    }
+
     fn register(&self, order: Order) -> BoxFuture<'_, Result<Done, LinkError>> {
         Box::pin(async move {
             Registrar::register(&self.client, &order).await.map_err(|error| match error {

@@ -1,6 +1,6 @@
 //! The client in this process, which serves the same control socket as `petit-client run` does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use petit_client::api::{Restarted, Stopped, Switched};
@@ -12,7 +12,7 @@ use petit_client::folder::Folder;
 use petit_client::registering::{Order, Registrar};
 use petit_client::registration::RegistrationError;
 use petit_client::status::Status;
-use petit_client::updates::{Means, Updates};
+use petit_client::updates::{Means, Updates, installer};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
@@ -49,8 +49,24 @@ pub struct RealLinks {
     level: Option<LevelHandle>,
     log: Option<FileHandle>,
     asked: mpsc::Sender<SocketCommand>,
-    /// This program's file, by its path from before anybody could have put another one there.
-    program: Option<PathBuf>,
+    installed: Option<Installed>,
+}
+
+/// This program's file, by its path from before anybody could have put another one there, and how another version gets there.
+#[derive(Clone)]
+struct Installed {
+    program: PathBuf,
+    means: Means,
+}
+
+impl Installed {
+    fn here() -> Option<Self> {
+        let program = std::env::current_exe().ok()?;
+        // What our installer leaves beside it.
+        let is_by_installer = cfg!(windows) && program.with_file_name("uninstall.exe").exists();
+        let means = if is_by_installer { Means::Installer } else { Means::Told };
+        Some(Self { program, means })
+    }
 }
 
 impl RealLinks {
@@ -61,13 +77,13 @@ impl RealLinks {
         log: Option<FileHandle>,
         asked: mpsc::Sender<SocketCommand>,
     ) -> Self {
-        Self { folder, level, log, asked, program: std::env::current_exe().ok() }
+        Self { folder, level, log, asked, installed: Installed::here() }
     }
 
     /// With the file of another program in the place of this one's.
     #[must_use]
-    pub fn of_program(self, program: PathBuf) -> Self {
-        Self { program: Some(program), ..self }
+    pub fn of_program(self, program: &Path, means: Means) -> Self {
+        Self { installed: Some(Installed { program: program.to_owned(), means }), ..self }
     }
 
     async fn try_open(&self, texts: &Texts) -> Opened {
@@ -127,7 +143,7 @@ impl RealLinks {
                 };
             }
         };
-        match Own::start(client, self.asked.clone(), self.program.clone()) {
+        match Own::start(client, self.asked.clone(), self.installed.clone()) {
             Ok(own) => Opened::Link(own),
             Err(error) => {
                 tracing::error!(%error, "the control socket cannot be opened");
@@ -161,7 +177,7 @@ impl Own {
     fn start(
         client: Client,
         asked: mpsc::Sender<SocketCommand>,
-        program: Option<PathBuf>,
+        installed: Option<Installed>,
     ) -> std::io::Result<Arc<Self>> {
         let listener = Listener::bind(&client.folder().socket())?;
         let (statuses, receiver) = watch::channel(None);
@@ -179,7 +195,7 @@ impl Own {
                 let client = client.clone();
                 async move { client.finish_former().await }
             }),
-            tokio::spawn(watch_available(client.clone(), program)),
+            tokio::spawn(watch_available(client.clone(), installed)),
         ];
         Ok(Arc::new(Self { client: Mutex::new(Some(client)), statuses: receiver, tasks: Mutex::new(tasks) }))
     }
@@ -197,14 +213,17 @@ impl Drop for Own {
     }
 }
 
-/// Looks whether there is another version. What a package, or whoever administers the computer, has installed here is only
-/// told of: the release names the same version of `petit-client`, which comes in one with the tray app.
-async fn watch_available(client: Client, program: Option<PathBuf>) {
-    /// The program that a release names.
-    const RELEASED: &str = "petit-client";
-    let Some(program) = program else { return };
-    let updates = Updates::of(client.folder(), &program).by(Means::Told);
-    client.watch_available(&updates, &Target::of(RELEASED, brand::here())).await;
+/// Looks whether there is another version. What our installer has put here is brought to it by that version's own, which is a
+/// target of its own. Anything else is only told of: the release names the same version of `petit-client`, which comes in one
+/// package with the tray app.
+async fn watch_available(client: Client, installed: Option<Installed>) {
+    let Some(Installed { program, means }) = installed else { return };
+    let released = match means {
+        Means::Installer => installer::PROGRAM,
+        Means::Told | Means::Upgrade => "petit-client",
+    };
+    let updates = Updates::of(client.folder(), &program).by(means);
+    client.watch_available(&updates, &Target::of(released, brand::here())).await;
 }
 
 /// Statuses as they are told to whoever watches the link.
@@ -244,6 +263,11 @@ impl Link for Own {
 
     fn unlock(&self) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async { Ok(self.client()?.unlock().await?) })
+    }
+
+    fn install_update(&self) -> Result<(), LinkError> {
+        self.client()?.install_update();
+        Ok(())
     }
 
     fn register(&self, order: Order) -> BoxFuture<'_, Result<Done, LinkError>> {

@@ -2,6 +2,7 @@
 //! and once in a while. The signed documents are fetched; what they come to is said in the status and to the server, and
 //! where the customer allows it the version is installed by a process of its own (`updates::by_itself`).
 
+mod installing;
 mod looks;
 mod turns;
 
@@ -23,7 +24,7 @@ use super::Client;
 use super::inner::Available;
 use crate::config::{UpdateMode, UpdateSettings};
 use crate::releases::{Fetcher, ReleaseError};
-use crate::status::{UpdatePlan, VersionStanding};
+use crate::status::{UpdateFault, UpdatePlan, VersionStanding};
 use crate::updates::by_itself::Deed;
 use crate::updates::{Means, UpdateError, Updates, by_itself};
 
@@ -61,9 +62,12 @@ impl Client {
             turns,
             told: String::new(),
             may_write: OnceLock::new(),
+            wanted: false,
+            failed: None,
         };
         loop {
-            tokio::time::sleep(HINT_EVERY).await;
+            let wanted = self.shared.update_wanted.notified();
+            watching.wanted = tokio::time::timeout(HINT_EVERY, wanted).await.is_ok();
             watching.look_when_due().await;
             watching.follow().await;
             watching.report().await;
@@ -86,6 +90,10 @@ struct Watching<'a> {
     told: String,
     /// Whether this process can write beside its program, once that was tried.
     may_write: OnceLock<bool>,
+    /// A person wants the version that is there, now.
+    wanted: bool,
+    /// Why it was not installed when a person wanted it.
+    failed: Option<(Version, UpdateFault)>,
 }
 
 impl Watching<'_> {
@@ -163,6 +171,7 @@ impl Watching<'_> {
         let may_write = || *self.may_write.get_or_init(|| place.is_writable());
         let is_anothers = match self.updates.means() {
             Means::Told => true,
+            Means::Installer => return Owner::Itself,
             Means::Upgrade => self.client.folder().is_of_service() || !may_write(),
         };
         if is_anothers { Owner::Other } else { place.owner() }
@@ -202,6 +211,11 @@ impl Watching<'_> {
         self.told.clear();
         let counter = self.known.as_ref().map(|verified| verified.manifest().counter).unwrap_or_default();
         let standing = VersionStanding::of(&advice.standing);
+        if let Some(version) = self.wanted_of(&advice.step) {
+            self.offered(counter, &version).await;
+            self.turns.put_off();
+            return self.install_by_installer(&version, standing).await;
+        }
         let (version, plan) = match advice.step {
             Step::Nothing => {
                 self.works_already(counter).await;
@@ -210,7 +224,10 @@ impl Watching<'_> {
             }
             Step::GivenUp { version } => (version, UpdatePlan::GivenUp),
             Step::Tell { version } => (version, self.left_to(settings)),
-            Step::Ask { version } => (version, UpdatePlan::Hand),
+            Step::Ask { version } => {
+                let plan = self.by_hand(&version);
+                (version, plan)
+            }
             Step::Wait { version, hours } => (version, UpdatePlan::Itself { hours: Some(hours) }),
             Step::Install(artifact) => {
                 let version = artifact.version.clone();
@@ -218,9 +235,10 @@ impl Watching<'_> {
                 let installs = plan.is_none() && is_online;
                 self.offered(counter, &version).await;
                 let plan = plan.unwrap_or(UpdatePlan::Itself { hours: settings.hours });
-                self.show(Available { version: Some(version.clone()), plan: Some(plan), standing }).await;
+                let shown = Available { version: Some(version.clone()), plan: Some(plan), standing };
+                self.show(shown.clone()).await;
                 return match installs {
-                    true => self.install_in_turn(&version, settings).await,
+                    true => self.install_in_turn(&version, settings, shown.standing).await,
                     false => self.turns.put_off(),
                 };
             }
@@ -235,6 +253,26 @@ impl Watching<'_> {
         if self.told != why {
             tracing::warn!(error = why, "the release that is known is of no use now");
             self.told = why;
+        }
+    }
+
+    /// The version that a person wants now, where it can be had in this way and nobody has said no.
+    fn wanted_of(&self, step: &Step<'_>) -> Option<Version> {
+        let can_be_wanted = self.wanted && self.updates.means() == Means::Installer;
+        match step {
+            _ if !can_be_wanted => None,
+            Step::Ask { version } | Step::Wait { version, .. } => Some(version.clone()),
+            Step::Install(artifact) => Some(artifact.version.clone()),
+            Step::Nothing | Step::GivenUp { .. } | Step::Tell { .. } => None,
+        }
+    }
+
+    /// How a person installs it.
+    fn by_hand(&self, version: &Version) -> UpdatePlan {
+        match (self.updates.means(), &self.failed) {
+            (Means::Upgrade | Means::Told, _) => UpdatePlan::Hand,
+            (Means::Installer, Some((of, why))) if of == version => UpdatePlan::Failed { why: *why },
+            (Means::Installer, _) => UpdatePlan::Window,
         }
     }
 
@@ -262,12 +300,21 @@ impl Watching<'_> {
         }
     }
 
-    /// Installs a version as `upgrade` does, when it is this client's turn. Where that succeeds another process takes this
-    /// one's place meanwhile.
-    async fn install_in_turn(&mut self, version: &Version, settings: UpdateSettings) {
+    /// Installs a version as `upgrade` does, or its installer, when it is this client's turn. Where that succeeds another
+    /// process takes this one's place meanwhile.
+    async fn install_in_turn(
+        &mut self,
+        version: &Version,
+        settings: UpdateSettings,
+        standing: Option<VersionStanding>,
+    ) {
         let spread = by_itself::spread(settings.hours, by_itself::minute_of_the_day());
         if !self.turns.take(version, spread, Instant::now()) {
             return;
+        }
+        if self.updates.means() == Means::Installer {
+            self.install_by_installer(version, standing).await;
+            return self.turns.in_vain(version, Instant::now());
         }
         let outcome = match self.deed(version).await {
             Some(deed) => {

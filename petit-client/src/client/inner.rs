@@ -5,7 +5,7 @@ use petit_engine::proto::control::Text;
 use petit_host::lock::Lock;
 use petit_host::logs::LevelHandle;
 use petit_host::update::Version;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::given::Given;
@@ -23,6 +23,8 @@ pub(super) struct ClientShared {
     pub(super) registering: Mutex<()>,
     pub(super) status: watch::Sender<Status>,
     pub(super) level: Option<LevelHandle>,
+    /// Rings when a person wants the version that is there.
+    pub(super) update_wanted: Notify,
     /// `None`: another process has it alone.
     pub(super) lock: std::sync::Mutex<Option<Lock>>,
 }

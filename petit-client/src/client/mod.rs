@@ -149,6 +149,7 @@ impl Client {
             registering: Mutex::new(()),
             status,
             level,
+            update_wanted: tokio::sync::Notify::new(),
             lock: std::sync::Mutex::new(Some(lock)),
         });
         Ok(Self { shared })

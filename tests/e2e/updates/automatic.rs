@@ -55,7 +55,7 @@ impl Home {
 }
 
 /// From so many minutes after now to so many, by the clock of this computer.
-fn hours(from: i64, until: i64) -> String {
+pub(super) fn hours(from: i64, until: i64) -> String {
     let clock = |minutes: i64| {
         let of = format!("{minutes} minutes");
         let said = std::process::Command::new("date").args(["-d", &of, "+%H:%M"]).output().unwrap();

@@ -1,11 +1,17 @@
 //! What the tray app makes of a release. It runs the client in its own process, and is no program that `upgrade` could change.
 
+use std::sync::Arc;
+
 use petit_app::link::{Link, Links, Opened, RealLinks};
 use petit_app::texts::Texts;
 use petit_client::folder::Folder;
-use petit_client::status::{Status, UpdatePlan};
+use petit_client::status::{Status, UpdateFault, UpdatePlan};
+use petit_client::updates::Means;
+use petit_host::brand::Brand;
+use petit_host::update::{Stage, Target};
 use tokio::sync::mpsc;
 
+use super::automatic::hours;
 use super::*;
 
 /// Waits until the client of the tray app says that of itself.
@@ -15,29 +21,130 @@ async fn until(link: &dyn Link, what: &str, is_so: impl Fn(&Status) -> bool) -> 
     soon(what, waited).await.unwrap().clone().unwrap()
 }
 
+/// The tray app's client in this process, in the place of the one of a home, whose program was put there by `means`.
+async fn tray_of(home: &Home, means: Means) -> (Arc<dyn Link>, PathBuf) {
+    home.stop().await;
+    // With the root keys beside it, in a folder that this user might well write to.
+    let program = home.program.with_file_name("petit-desktop");
+    std::fs::copy(&home.program, &program).unwrap();
+    let (asked, _asks) = mpsc::channel(4);
+    let links = RealLinks::new(Folder::of(&home.client.config()), None, None, asked);
+    let links = links.of_program(&program, means);
+    let Opened::Link(link) = links.open(Texts::of("en")).await else { panic!("there is a client") };
+    link.switch(true).await.unwrap();
+    link.unlock().await.unwrap();
+    (link, program)
+}
+
+/// An installer that writes down how it was called, and then ends as a file says that the test writes.
+struct Setup {
+    dir: tempfile::TempDir,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("mkfifo").arg(dir.path().join("exit")).status().unwrap();
+        assert!(made.success());
+        Self { dir }
+    }
+
+    fn script(&self) -> String {
+        let dir = self.dir.path().display();
+        format!("#!/bin/sh\necho \"$@\" >>{dir}/called\nread exit <{dir}/exit\nexit $exit\n")
+    }
+
+    fn calls(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("called")).unwrap_or_default()
+    }
+
+    async fn ends_with(&self, exit: u8) {
+        tokio::fs::write(self.dir.path().join("exit"), format!("{exit}\n")).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn the_tray_app_hears_of_a_version_and_leaves_it_to_whoever_has_installed_this_one() {
     let mut release = Release::new();
     release.put(NEXT, &of_version(NEXT));
     let home = Home::told(&release, "mode = \"automatic\"").await;
-    home.stop().await;
-    // As a package lays it: with the root keys beside it, in a folder that this user might well write to.
-    let program = home.program.with_file_name("petit-desktop");
-    std::fs::copy(&home.program, &program).unwrap();
-
-    let (asked, _asks) = mpsc::channel(4);
-    let links = RealLinks::new(Folder::of(&home.client.config()), None, None, asked);
-    let links = links.of_program(program.clone());
-    let Opened::Link(link) = links.open(Texts::of("en")).await else { panic!("there is a client") };
-    link.switch(true).await.unwrap();
-    link.unlock().await.unwrap();
+    let (link, program) = tray_of(&home, Means::Told).await;
     let said = until(&*link, "the next version", |status| status.available.is_some()).await;
     assert_eq!((said.available, said.update), (NEXT.parse().ok(), Some(UpdatePlan::Other)));
     // Its server knows that it was told.
-    home.until_stage(&petit_host::update::Stage::Waiting).await;
+    home.until_stage(&Stage::Waiting).await;
     assert_eq!(std::fs::read(&program).unwrap(), home.bytes, "nothing was installed");
-    home.allow("mode = \"never\"");
     home.server.run(["rollout", "rollback"]).await.ok();
     until(&*link, "none any more", |status| status.available.is_none()).await;
     link.end().await;
+}
+
+#[tokio::test]
+async fn the_installer_of_a_version_is_run_when_a_person_wants_it_and_what_comes_of_it_is_shown() {
+    let setup = Setup::new();
+    let mut release = Release::new();
+    release.put_installer(&here(), NEXT, setup.script().as_bytes());
+    let home = Home::told(&release, "mode = \"never\"").await;
+    let (link, _) = tray_of(&home, Means::Installer).await;
+    let plan = |plan: UpdatePlan| move |status: &Status| status.update == Some(plan.clone());
+    until(&*link, "never", plan(UpdatePlan::Nobody)).await;
+    link.install_update().unwrap();
+    home.allow("mode = \"ask\"");
+    until(&*link, "the window", plan(UpdatePlan::Window)).await;
+    assert_eq!(setup.calls(), "", "what was wanted against the config is not done later");
+
+    link.install_update().unwrap();
+    until(&*link, "the installer", plan(UpdatePlan::Now { fetched: None })).await;
+    setup.ends_with(3).await;
+    until(&*link, "its failure", plan(UpdatePlan::Failed { why: UpdateFault::Installer })).await;
+    assert_eq!(setup.calls(), "/S\n");
+    home.until_stage(&Stage::Failed).await;
+
+    link.install_update().unwrap();
+    until(&*link, "the installer", plan(UpdatePlan::Now { fetched: None })).await;
+    setup.ends_with(0).await;
+    // It would have ended this process.
+    until(&*link, "its end", plan(UpdatePlan::Window)).await;
+    assert_eq!(setup.calls(), "/S\n/S\n");
+
+    home.allow(&format!("mode = \"automatic\"\n{}", hours(-1, 4)));
+    until(&*link, "by itself", plan(UpdatePlan::Now { fetched: None })).await;
+    setup.ends_with(0).await;
+    link.end().await;
+}
+
+#[tokio::test]
+async fn an_installer_that_is_not_what_was_signed_is_not_run() {
+    let setup = Setup::new();
+    let mut release = Release::new();
+    release.put_installer(&here(), NEXT, setup.script().as_bytes());
+    let home = Home::told(&release, "mode = \"ask\"").await;
+    // Its server hands out something else, of the same length.
+    let forged = setup.script().replace("called", "forged");
+    let mut changed = 0;
+    for file in files_of(home.server.dir()) {
+        if std::fs::read(&file).is_ok_and(|bytes| bytes == setup.script().as_bytes()) {
+            std::fs::write(&file, &forged).unwrap();
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 1, "the copy that it hands out");
+    let (link, _) = tray_of(&home, Means::Installer).await;
+    until(&*link, "the window", |status| status.update == Some(UpdatePlan::Window)).await;
+    link.install_update().unwrap();
+    let refused = UpdatePlan::Failed { why: UpdateFault::NotSigned };
+    until(&*link, "the refusal", |status| status.update == Some(refused.clone())).await;
+    assert!(!setup.dir.path().join("forged").exists() && setup.calls().is_empty());
+    link.end().await;
+}
+
+/// What a release calls the installer for this computer.
+fn here() -> Target {
+    Target::of("petit-setup", &Brand::petit())
+}
+
+/// All files below a folder.
+fn files_of(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_of(&path) } else { vec![path] }).collect()
 }

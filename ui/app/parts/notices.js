@@ -13,7 +13,7 @@ import { complain } from './live.js';
 /** @import { PageName } from '../store.js' */
 
 /** The only wishes that a notice may carry: those that need no argument and no question. */
-const SIMPLE = /** @type {const} */ (['start', 'stop', 'unlock', 'quit']);
+const SIMPLE = /** @type {const} */ (['start', 'stop', 'unlock', 'quit', 'install_update']);
 
 /** @param {string} wish */
 function act(wish) {

@@ -103,6 +103,7 @@ export function install(scenario) {
     stop: () => show({ ...views.off }),
     pause: () => show({ ...views.paused }),
     unlock: () => show({ ...views.online }),
+    install_update: () => show({ ...views.updating }),
     quit: () => undefined,
     read_invite: ({ text }) => {
       if (!text.includes('#v1.')) throw refusals.not_an_invite;

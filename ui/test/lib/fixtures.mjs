@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 /** @import { About, Applied, Boot, Bundle, Check, Invite, Listening, LogLine, Prefs, Refused, Service, Settings, Tried, View, Words } from '../../app/contract.d.ts' */
 
 /** @typedef {'en' | 'de'} Lang */
-/** @typedef {'unregistered' | 'online' | 'twoServices' | 'serviceDown' | 'notThere' | 'frontBroken' | 'upToServer' | 'checking' | 'empty' | 'withheld' | 'off' | 'paused' | 'connecting' | 'waiting' | 'stopped' | 'locked' | 'broken' | 'notices' | 'newer' | 'outdated'} ViewName */
+/** @typedef {'unregistered' | 'online' | 'twoServices' | 'serviceDown' | 'notThere' | 'frontBroken' | 'upToServer' | 'checking' | 'empty' | 'withheld' | 'off' | 'paused' | 'connecting' | 'waiting' | 'stopped' | 'locked' | 'broken' | 'notices' | 'newer' | 'outdated' | 'installable' | 'updating' | 'installing' | 'notSigned'} ViewName */
 /** @typedef {{ line: string } | { separator: true } | { entry: string, checked?: boolean, items?: MenuItem[] }} MenuItem */
 /** @typedef {{ icon: string, line: string, items: MenuItem[] }} Tray */
 

@@ -72,6 +72,9 @@ export const pictures = {
   'overview-broken': { start: { view: 'broken' } },
   'overview-notices': { start: { view: 'notices' } },
   'overview-newer': { start: { view: 'newer' } },
+  'overview-installable': { start: { view: 'installable' } },
+  'overview-updating': { start: { view: 'updating' } },
+  'overview-not-signed': { start: { view: 'notSigned' } },
   'overview-outdated': { start: { view: 'outdated' } },
   'overview-pause-menu': { go: (page) => page.locator(at('pause')).click() },
   'overview-refused': {

@@ -168,6 +168,23 @@ test('a newer version is told with whoever installs it, and asks for nothing her
   await expect(page.locator(at('notice-update'))).toContainText('Version 0.2.0 von Petit ist da.');
 });
 
+test('a newer version that can be installed here has a button, and says how far it is and what went wrong', async ({ page }) => {
+  await open(page, { view: 'installable' });
+  const update = page.locator(at('notice-update'));
+  await expect(update).toContainText('settings and addresses stay as they are');
+  await page.locator(at('nav-logs')).click();
+  await page.locator(at('notice-update-action')).click();
+  await expect.poll(async () => (await calls(page, 'install_update')).length).toBe(1);
+  await page.locator(at('nav-overview')).click();
+  await expect(update.locator('strong')).toHaveText('Version 0.2.0 of Petit is being fetched: 37 %.');
+  await expect(update.locator('button')).toHaveCount(0);
+  await show(page, views('en').installing);
+  await expect(update).toContainText('starts again by itself');
+  await show(page, views('en').notSigned);
+  await expect(update).toContainText('Nothing was changed; please tell your vendor.');
+  await expect(page.locator(at('notice-update-action'))).toHaveText('Try again');
+});
+
 test('what is largest is who reaches what; the state is its small print, and stands in the menu too', async ({ page }) => {
   await open(page);
   await expect(page.locator(at('headline'))).toHaveText('Nordlicht reaches accounts');

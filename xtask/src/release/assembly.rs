@@ -24,6 +24,8 @@ pub(super) const PROGRAMS: &str = "programs";
 const SUMS: &str = "SHA256SUMS";
 /// The program that looks for updates, for itself or to tell of them.
 pub(super) const UPDATED: &str = "petit-client";
+/// What brings the tray app on Windows to a version.
+const INSTALLER: &str = "petit-setup";
 
 /// What is laid there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,9 +183,10 @@ fn file_of(target: &Target, system: System) -> String {
     }
 }
 
-/// The programs of a folder that `release build` has made, by their targets: those that look for updates.
+/// What a folder that `release build` has made holds of programs that look for updates, by their targets: the client, and what
+/// brings the tray app on Windows to a version, its installer.
 pub(super) fn updated(folder: &Path) -> Result<Vec<(Target, PathBuf)>, String> {
-    let mut found = Vec::new();
+    let mut found = installers(folder)?;
     for path in files(&folder.join(PROGRAMS))? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with(&format!("{UPDATED}-")) {
@@ -191,8 +194,25 @@ pub(super) fn updated(folder: &Path) -> Result<Vec<(Target, PathBuf)>, String> {
             found.push((target.map_err(|error| format!("{}: {error}", path.display()))?, path.clone()));
         }
     }
-    if found.is_empty() {
+    if !found.iter().any(|(target, _)| target.as_str().starts_with(UPDATED)) {
         return Err(format!("{} has no {UPDATED}: make one with release build", folder.display()));
+    }
+    Ok(found)
+}
+
+/// The installers for Windows, `petit-setup.exe` and `petit-ID-setup.exe` of a brand, by their targets.
+fn installers(folder: &Path) -> Result<Vec<(Target, PathBuf)>, String> {
+    let folder = folder.join(Kind::Installer.folder());
+    let mut found = Vec::new();
+    for path in if folder.exists() { files(&folder)? } else { Vec::new() } {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(of) = name.strip_prefix("petit-").and_then(|name| name.strip_suffix("setup.exe")) else {
+            continue;
+        };
+        check(&path, System::Windows, Machine::Amd64)?;
+        let plain = format!("{INSTALLER}-{}-{}", System::Windows.name(), Machine::Amd64.name());
+        let target = if of.is_empty() { plain } else { format!("{plain}-{}", of.trim_end_matches('-')) };
+        found.push((target.parse().map_err(|error| format!("{}: {error}", path.display()))?, path.clone()));
     }
     Ok(found)
 }
@@ -302,8 +322,25 @@ mod tests {
         ] {
             fs::write(programs.join(name), "").unwrap();
         }
-        let found = updated(dir.path()).unwrap();
-        let targets: Vec<String> = found.iter().map(|(target, _)| target.to_string()).collect();
-        assert_eq!(targets, ["petit-client-linux-x86_64", "petit-client-windows-x86_64-north"]);
+        let targets = || {
+            let found = updated(dir.path()).unwrap();
+            found.iter().map(|(target, _)| target.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(targets(), ["petit-client-linux-x86_64", "petit-client-windows-x86_64-north"]);
+        let installers = dir.path().join(Kind::Installer.folder());
+        fs::create_dir(&installers).unwrap();
+        let mut pe = vec![0_u8; 0x100];
+        (pe[0], pe[1], pe[0x3c]) = (b'M', b'Z', 0x80);
+        pe[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
+        for name in ["petit-setup.exe", "petit-north-setup.exe"] {
+            fs::write(installers.join(name), &pe).unwrap();
+        }
+        assert_eq!(
+            targets()[..2],
+            ["petit-setup-windows-x86_64-north", "petit-setup-windows-x86_64"],
+            "the tray app's, by name of file"
+        );
+        fs::write(installers.join("petit-setup.exe"), elf(0x3e)).unwrap();
+        assert!(updated(dir.path()).is_err_and(|error| error.contains("is no program for windows")));
     }
 }

@@ -150,6 +150,8 @@ fn of_updates(texts: &Texts, status: &Status) -> Vec<String> {
         };
         let key = match &status.update {
             None | Some(UpdatePlan::Hand | UpdatePlan::Unknown) => "cli.status.available",
+            Some(UpdatePlan::Window | UpdatePlan::Failed { .. }) => "cli.status.available.window",
+            Some(UpdatePlan::Now { .. }) => "cli.status.available.now",
             Some(UpdatePlan::Itself { hours: Some(_) }) => "cli.status.available.hours",
             Some(UpdatePlan::Itself { hours: None }) => "cli.status.available.itself",
             Some(UpdatePlan::Later) => "cli.status.available.later",

@@ -1,0 +1,114 @@
+//! Another version by its installer: fetched, verified, run, and what comes of it shown.
+
+use std::time::Duration;
+
+use petit_engine::proto::control::FetchedBy;
+use petit_host::cli::chain;
+use petit_host::update::{Bundle, Stage, Step, Time, Version, verify};
+
+use super::{Available, Unknown, Watching, by_itself};
+use crate::client::Client;
+use crate::config::{UpdateMode, UpdateSettings};
+use crate::releases::{Fetcher, ReleaseError};
+use crate::status::{UpdatePlan, VersionStanding};
+use crate::updates::installer::{self, InstallError};
+
+/// How often it is shown how much has come.
+const SHOWN_EVERY: Duration = Duration::from_secs(1);
+
+impl Client {
+    /// A person wants the version that is there. What becomes of it is in the status.
+    pub fn install_update(&self) {
+        self.shared.update_wanted.notify_one();
+    }
+}
+
+impl Watching<'_> {
+    /// Has the installer of a version put it here. Where that succeeds this process is asked to end meanwhile.
+    pub(super) async fn install_by_installer(
+        &mut self,
+        version: &Version,
+        standing: Option<VersionStanding>,
+    ) {
+        self.failed = None;
+        if !self.wanted && !self.is_attempt_noted(version).await {
+            return tracing::warn!(%version, "another version is not installed, as that cannot be written down");
+        }
+        tracing::info!(%version, "installing another version");
+        // On the heap: it is large, and hardly ever there.
+        match Box::pin(self.by_installer(version, standing)).await {
+            Ok(()) => tracing::info!(%version, "the installer of another version has ended"),
+            Err(error) => {
+                tracing::warn!(%version, error = %chain(&error), "another version was not installed");
+                self.updates.progresses(|progress| progress.becomes(version, Stage::Failed)).await;
+                self.failed = Some((version.clone(), error.fault()));
+            }
+        }
+    }
+
+    /// Writes down that this client tries by itself: what is not written down would be tried again and again.
+    async fn is_attempt_noted(&self, version: &Version) -> bool {
+        let now = Time::now();
+        self.updates.progresses(|progress| progress.attempted(version, now)).await;
+        self.updates.progress().is_ok_and(|progress| progress.next_attempt(version, now) > now)
+    }
+
+    async fn by_installer(
+        &self,
+        version: &Version,
+        standing: Option<VersionStanding>,
+    ) -> Result<(), InstallError> {
+        let source = self.client.shared.inner.lock().await.agent.as_ref().map(|agent| agent.source());
+        let source = source.ok_or(ReleaseError::Unregistered)?;
+        let roots = self.updates.place().read_roots()?.ok_or(InstallError::NotAnyMore)?;
+        let fetcher =
+            Fetcher::with(self.client.folder(), source, self.target.clone(), FetchedBy::Itself).await?;
+        let documents = fetcher.documents().await?.ok_or(InstallError::NotAnyMore)?;
+        let verified = verify(&Bundle::read(documents)?, &roots)?;
+        // Whether it may be now was asked before, and is asked again.
+        let allowed = UpdateSettings { mode: UpdateMode::Automatic, hours: None };
+        let advice = self.decide(&verified, allowed).await.map_err(|error| match error {
+            Unknown::Release(error) => InstallError::Release(error),
+            Unknown::Bundle(error) => InstallError::Bundle(error),
+            Unknown::Roots(error) => InstallError::Roots(error),
+            Unknown::Refused(error) => InstallError::Refused(error),
+            Unknown::Update(error) => InstallError::Update(error),
+        })?;
+        let artifact = match advice.step {
+            Step::Install(artifact) if artifact.version == *version => artifact,
+            _ => return Err(InstallError::NotAnyMore),
+        };
+        let shown = |fetched| Available {
+            version: Some(version.clone()),
+            plan: Some(UpdatePlan::Now { fetched }),
+            standing: standing.clone(),
+        };
+        let fetching = fetcher.artifact(artifact);
+        tokio::pin!(fetching);
+        loop {
+            self.show(shown(Some(fetcher.fetched(artifact)))).await;
+            if let Ok(fetched) = tokio::time::timeout(SHOWN_EVERY, &mut fetching).await {
+                fetched?;
+                break;
+            }
+        }
+        if !self.may_be_installed_now().await {
+            return Err(InstallError::NotAnyMore);
+        }
+        self.show(shown(None)).await;
+        installer::run(&fetcher.place_of(artifact)).await
+    }
+
+    /// The customer's say, which may have changed while it was fetched.
+    async fn may_be_installed_now(&self) -> bool {
+        let settings = self.client.shared.inner.lock().await.config.updates;
+        match settings.mode {
+            UpdateMode::Never => false,
+            UpdateMode::Ask => self.wanted,
+            UpdateMode::Automatic => {
+                let minute = by_itself::minute_of_the_day();
+                self.wanted || settings.hours.is_none_or(|hours| hours.contains(minute))
+            }
+        }
+    }
+}
