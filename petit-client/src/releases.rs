@@ -305,6 +305,8 @@ struct Tries {
     fruitless: u32,
     /// In all.
     poor: u32,
+    /// Since something came.
+    busy: u32,
 }
 
 /// What has come of a try that has not brought all of it.
@@ -327,11 +329,15 @@ impl Tries {
             }
         };
         let is_poor = |bytes| usize::try_from(bytes).is_ok_and(|bytes| bytes < limits::DOWNLOAD_PIECE_BYTES);
-        self.poor += u32::from(!matches!(last, Try::Brought(bytes) if !is_poor(bytes)));
+        match last {
+            Try::Busy => self.busy += 1,
+            Try::Brought(bytes) if is_poor(bytes) => self.poor += 1,
+            Try::Brought(_) => self.busy = 0,
+        }
         // Drawn at random, so that many who were cut off at the same moment do not come back at one.
         let dice = random_bytes::<2>().map_or(0, u16::from_ne_bytes);
         let pause = least + spread.mul_f64(f64::from(dice) / f64::from(u16::MAX));
-        (self.fruitless < FRUITLESS && self.poor < POOR).then_some(pause)
+        (self.fruitless < FRUITLESS && self.poor < POOR && self.busy < POOR).then_some(pause)
     }
 
     /// True once in a while, for what was kept and is of no use.
@@ -367,6 +373,13 @@ mod tests {
     fn a_download_goes_on_for_as_long_as_something_comes_of_it() {
         let mut tries = Tries::default();
         assert!((0..1000).all(|_| tries.next(Try::Brought(PIECE)).is_some()));
+        // Where there are more that want it than may have it at a time, each has its turns.
+        let mut tries = Tries::default();
+        assert!(
+            (0..1000)
+                .all(|_| [Try::Busy, Try::Busy, Try::Brought(PIECE)].map(|last| tries.next(last).is_some())
+                    == [true; 3])
+        );
         let mut tries = Tries::default();
         assert_eq!((0..1000).take_while(|_| tries.next(Try::Brought(PIECE - 1)).is_some()).count(), 29);
         let mut tries = Tries::default();

@@ -97,7 +97,8 @@ impl<'a> Request<'a> {
         if from > file.length() {
             return Err(refused(FetchRefusal::NotThere));
         }
-        let place = match needs_place {
+        // Who has all of it keeps nobody else out.
+        let place = match needs_place && from < file.length() {
             true => {
                 let place = self.shared.downloads.enter(&self.newcomer, Instant::now());
                 Some(place.ok_or(refused(FetchRefusal::Busy))?)

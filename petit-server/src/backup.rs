@@ -266,7 +266,7 @@ async fn noted(copy: &Path, key: PrivateKey) -> Result<(usize, usize), StoreErro
     let tables = store.load().await?;
     store.superseded(Successor::Backup, Actor::Operator, key).await?;
     // What clients have said since is not in it, nor that somebody may have halted it.
-    if store.rollouts().await?.0.last().is_some_and(Rollout::is_running) {
+    if store.rollouts().await?.0.last().is_some_and(Rollout::hands_out) {
         let reason = "the registry was restored from a backup".to_owned();
         store.step_rollout(RolloutStep::Halt { reason }, Actor::Server).await?;
     }

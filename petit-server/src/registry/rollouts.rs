@@ -1,5 +1,7 @@
 //! Roll-outs: who may change how far a release is handed out, and what is refused.
 
+use std::time::Duration;
+
 use super::change::Actor;
 use super::change_body::ChangeBody;
 use super::error::{Conflict, StoreError};
@@ -68,7 +70,9 @@ impl<R: Rows> Registry<'_, R> {
             }
             (RolloutStep::Resume, RolloutState::Halted { .. }) => {
                 rollout.state = RolloutState::Running;
-                (rollout.resumed, rollout.opened) = (Some(self.now), self.now);
+                // Later than all that was said until then, also where the clock has gone back.
+                let resumed = self.now.max(rollout.begun() + Duration::from_secs(1));
+                (rollout.resumed, rollout.opened) = (Some(resumed), resumed);
                 ChangeBody::RolloutResumed {}
             }
             (RolloutStep::Resume, RolloutState::Running | RolloutState::Done) => {

@@ -36,7 +36,7 @@ pub struct Client {
     pub said: Option<(UpdateState, Timestamp)>,
     /// For how long this process knows that, by a clock that does not jump.
     pub known_for: Duration,
-    /// The release has no other version for it than everybody was to have before.
+    /// The release has no version for it, or no other one than it had, or everybody was to have, before.
     pub had_before: bool,
     pub presence: Presence,
 }
@@ -78,6 +78,9 @@ impl Word {
 
 /// What a client's word counts for; nothing where it has said nothing.
 pub fn word(client: &Client, rollout: &Rollout, now: Timestamp) -> Option<Word> {
+    if client.said.is_none() && client.had_before {
+        return Some(Word::Had);
+    }
     let (state, said) = client.said?;
     let begun = rollout.begun();
     Some(match state {
@@ -295,11 +298,13 @@ pub fn judge(rollout: &Rollout, tally: &Tally, now: Timestamp) -> Verdict {
     if soaked < rollout.soak {
         return Verdict::Stay(Stay::Soaking { left: rollout.soak.saturating_sub(soaked) });
     }
-    let on_trial = tally.on_trial + tally.lost;
-    if on_trial > 0 {
-        return Verdict::Stay(Stay::OnTrial { clients: on_trial });
+    // One that is lost is waited for where it would halt the roll-out if another one were lost as well.
+    let is_much = |bad: usize| bad * 100 > (tally.works + bad) * BAD_PERCENT;
+    let lost = if is_much(tally.put_back + tally.stuck + tally.lost) { tally.lost } else { 0 };
+    match tally.on_trial + lost {
+        0 => goes_on,
+        clients => Verdict::Stay(Stay::OnTrial { clients }),
     }
-    goes_on
 }
 
 #[cfg(test)]
@@ -397,6 +402,16 @@ mod tests {
             // Of a single one that is away the line may be broken: no ring is opened before it is back.
             assert_eq!(judged(presence, &long, AWAY_LIMIT * 100), waited_for);
         }
+        // Of many those that are lost are too few to halt it, and hold it up no longer either.
+        let lost =
+            |count| vec![Client { presence: Presence::Gone, ..said(1, 0, UpdateState::OnTrial)[0] }; count];
+        let of_many = |count| {
+            let now = START + AWAY_LIMIT;
+            let clients = [said(500, 0, UpdateState::Works), lost(count)].concat();
+            judge(&long, &Tally::of(clients, &long, now), now)
+        };
+        assert_eq!(of_many(3), Verdict::OpenNext);
+        assert_eq!(of_many(11), Verdict::Halt(Halt::Bad { bad: 11, tried: 511 }));
         // A clock that has jumped makes no trial longer.
         let jumped = Client { known_for: TRIAL_LIMIT - moment, ..said(1, 0, UpdateState::OnTrial)[0] };
         let clients = [said(3, 0, UpdateState::Works), vec![jumped]].concat();
@@ -455,6 +470,9 @@ mod tests {
         assert_eq!(verdict(1, SOAK, &[had(95, 0), silent, works(1, 0)]), Verdict::OpenNext);
         let halted = Verdict::Halt(Halt::Bad { bad: 2, tried: 5 });
         assert_eq!(verdict(1, SOAK, &[had(95, 0), works(3, 0), bad(2)]), halted);
+        // Nor do those who have asked for something that the release does not have.
+        let without = vec![Client { said: None, ..had(1, 0)[0] }; 5];
+        assert_eq!(verdict(1, SOAK, &[without, works(1, 1)]), Verdict::OpenNext);
         // Where they are all of a ring there is nobody to wait for.
         assert_eq!(verdict(1, Duration::ZERO, &[had(5, 0), works(1, 1)]), Verdict::OpenNext);
         // When they are away they are as all others are.

@@ -76,9 +76,7 @@ impl Releases for Rollouts {
                 }
             };
             let handed_out = release.handed_out.clone();
-            if handed_out.versions.contains_key(wanted.target.as_str()) {
-                self.asks(device, wanted.target.as_str());
-            }
+            self.asks(device, wanted.target.as_str());
             if !self.admits(&handed_out, &device, wanted.by) {
                 return Ok(None);
             }

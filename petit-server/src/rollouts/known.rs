@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use petit_engine::name::DeviceId;
+use petit_engine::proto::control::UpdateState;
 
 use super::gate::{Client, Presence};
 use crate::registry::{Rollout, StoredReport, TargetVersions};
@@ -22,6 +23,8 @@ pub(super) struct Known {
     pub(super) saved: Option<Instant>,
     /// Who has been there since the roll-out was started or resumed.
     pub(super) seen: HashSet<DeviceId>,
+    /// Since when those that are there now have been, as far as a roll-out has looked.
+    there_since: HashMap<DeviceId, Instant>,
 }
 
 /// A client and the first ring that it is in.
@@ -54,6 +57,15 @@ impl Known {
         }
     }
 
+    /// Takes note of who is there.
+    pub(super) fn sees(&mut self, online: &HashSet<DeviceId>) {
+        self.seen.extend(online);
+        self.there_since.retain(|device, _| online.contains(device));
+        for device in online {
+            self.there_since.entry(*device).or_insert_with(Instant::now);
+        }
+    }
+
     /// Clients as a roll-out looks at them.
     pub(super) fn clients(
         &self,
@@ -76,9 +88,19 @@ impl Known {
             } else {
                 Presence::Unseen
             };
-            let had_before = said.is_some_and(|said| news.is_none_for(said));
+            // What it had before the roll-out was started says nothing of that, and neither does who gets nothing by it.
+            let is_old = |said: &StoredReport| said.state == UpdateState::Works && said.at < rollout.started;
+            let had_before = match said {
+                Some(said) => news.is_none_for(said) || is_old(said),
+                None => self.targets.get(device).is_some_and(|target| !versions.contains_key(target)),
+            };
             let said = said.map(|said| (said.state, said.at));
-            let known_for = self.known_since.get(device).map(Instant::elapsed).unwrap_or_default();
+            let since = |known: &HashMap<DeviceId, Instant>| known.get(device).map(Instant::elapsed);
+            let mut known_for = since(&self.known_since).unwrap_or_default();
+            if presence == Presence::Online {
+                // A trial goes on where it was when the client is there again.
+                known_for = known_for.min(since(&self.there_since).unwrap_or_default());
+            }
             (*device, Client { ring: *ring, said, known_for, had_before, presence })
         };
         all.iter().map(client).collect()
@@ -100,8 +122,7 @@ struct News<'a> {
 impl News<'_> {
     /// The targets for which a client may have said something.
     fn targets<'a>(&'a self, said: &'a StoredReport) -> impl Iterator<Item = &'a String> {
-        // A target that the release does not have is one from before it was reinstalled, perhaps.
-        let target = said.target.as_ref().filter(|target| self.versions.contains_key(*target));
+        let target = said.target.as_ref();
         let may_be = move |(of, version): &(&String, &String)| {
             **version == said.version && target.is_none_or(|target| target == *of)
         };
@@ -120,4 +141,83 @@ impl News<'_> {
 
 pub(super) fn is_of(rollout: &Rollout, handed_out: Option<&HandedOut>) -> bool {
     handed_out.is_some_and(|release| release.content == rollout.release.release)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::registry::{ReleaseToRollOut, RolloutState, Timestamp};
+
+    const START: Timestamp = Timestamp(1_800_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn rollout() -> Rollout {
+        let versions = [("client-linux", "0.2.1"), ("client-windows", "0.2.0")];
+        Rollout {
+            release: ReleaseToRollOut { release: "r".to_owned(), counter: 7 },
+            versions: versions.map(|(target, version)| (target.to_owned(), version.to_owned())).into(),
+            rings: "100%".parse().unwrap(),
+            open: 1,
+            soak: HOUR,
+            state: RolloutState::Running,
+            started: START,
+            resumed: None,
+            opened: START,
+        }
+    }
+
+    fn report(target: &str, version: &str, state: UpdateState, at: Timestamp) -> StoredReport {
+        let device = DeviceId::random().unwrap();
+        StoredReport {
+            device,
+            counter: 7,
+            version: version.to_owned(),
+            state,
+            at,
+            target: Some(target.to_owned()),
+        }
+    }
+
+    fn client(known: &Known, device: DeviceId, online: &HashSet<DeviceId>) -> Client {
+        let clients = known.clients(&[(device, 0)], &rollout(), None, online);
+        clients.into_iter().next().unwrap().1
+    }
+
+    #[test]
+    fn the_time_of_a_trial_goes_on_when_the_client_is_there_again() {
+        let mut known = Known::default();
+        let trial = report("client-linux", "0.2.1", UpdateState::OnTrial, START);
+        let device = trial.device;
+        known.put(trial);
+        let (now, online) = (Instant::now(), HashSet::from([device]));
+        known.known_since.insert(device, now.checked_sub(HOUR * 10).unwrap());
+        assert!(client(&known, device, &HashSet::new()).known_for >= HOUR * 10, "it is away");
+        known.sees(&online);
+        assert!(client(&known, device, &online).known_for < HOUR, "it is there again, for a moment");
+        known.there_since.insert(device, now.checked_sub(HOUR).unwrap());
+        known.sees(&online);
+        assert!(client(&known, device, &online).known_for >= HOUR);
+        known.sees(&HashSet::new());
+        known.sees(&online);
+        assert!(client(&known, device, &online).known_for < HOUR, "and once more");
+    }
+
+    #[test]
+    fn what_worked_before_a_roll_out_was_started_is_no_news() {
+        let mut known = Known::default();
+        let device = DeviceId::random().unwrap();
+        let works = |at| StoredReport { device, ..report("client-windows", "0.2.0", UpdateState::Works, at) };
+        for (at, had_before) in [(Timestamp(START.0 - 1), true), (START, false)] {
+            known.put(works(at));
+            assert_eq!(client(&known, device, &HashSet::new()).had_before, had_before, "{at}");
+        }
+        // A program that the release does not have says nothing, whatever its version.
+        known.put(StoredReport { device, ..report("client-macos", "0.2.1", UpdateState::Works, START) });
+        let found = client(&known, device, &HashSet::new());
+        assert_eq!((found.said, found.had_before), (None, false));
+        known.targets.insert(device, "client-macos".to_owned());
+        assert!(client(&known, device, &HashSet::new()).had_before, "nobody waits for it");
+    }
 }

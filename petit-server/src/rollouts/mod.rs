@@ -291,7 +291,7 @@ impl Rollouts {
             let mut known = self.write();
             let last = known.last().filter(|last| last.is_running() && is_of(last, handed_out.as_ref()));
             let Some(rollout) = last.cloned() else { return };
-            known.seen.extend(&online);
+            known.sees(&online);
             rollout
         };
         let now = Timestamp::now();

@@ -38,7 +38,7 @@ pub(crate) enum RolloutVerb {
         #[arg(long, value_name = "TEXT", default_value = "by its operator")]
         reason: String,
     },
-    /// Go on with one that was halted; what has gone wrong so far does not halt it again
+    /// Go on with one that was halted; who has come back from it so far does not halt it again
     Resume,
     /// Open the next ring now, whatever this one has come to
     Next,
@@ -146,13 +146,13 @@ fn of_counts(counts: &RolloutCounts) -> String {
     let RolloutCounts { clients, excused, failed, had, on_trial, put_back, stuck, waiting, works } = *counts;
     let said = [
         (works, "have it and work"),
-        (had, "had its version before"),
+        (had, "have nothing new in it"),
         (on_trial, "are trying it"),
         (waiting, "wait for a person, their hours or a package manager"),
         (put_back, "came back from it"),
         (failed, "could not fetch it or begin with it"),
         (stuck, "have been trying it for too long"),
-        (excused, "had it go wrong before it was resumed"),
+        (excused, "had it go wrong before it was started or resumed"),
     ];
     let known: usize = said.iter().map(|(count, _)| count).sum();
     let mut parts: Vec<String> =
