@@ -61,6 +61,11 @@ pub struct StopRequests {
 }
 
 impl StopRequests {
+    /// True once there was one.
+    pub fn any(&self) -> bool {
+        self.asked
+    }
+
     /// Takes note of one more, and says how urgent it makes the stop.
     pub fn add(&mut self, cause: StopCause) -> Urgency {
         let asked = std::mem::replace(&mut self.asked, true);

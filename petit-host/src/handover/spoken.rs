@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::steps::{Predecessor, PredecessorAction, PredecessorEvent};
 use super::{Fault, Trouble};
+use crate::exit::ExitCode;
 
 /// What of a child's last words is kept.
 const WORDS_BYTES: u64 = 64 * 1024;
@@ -216,17 +217,20 @@ impl Started {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn idle(&mut self) -> PredecessorAction {
-        let has_ended = self.process.child.try_wait().ok().flatten().is_some();
-        if has_ended && self.next().await == PredecessorAction::TakeBack {
-            return PredecessorAction::TakeBack;
+        while self.state == Predecessor::Draining && self.process.child.try_wait().ok().flatten().is_some() {
+            // What it has said before its end comes first.
+            if self.next().await == PredecessorAction::TakeBack {
+                return PredecessorAction::TakeBack;
+            }
         }
         self.learn(PredecessorEvent::Idle)
     }
 
-    /// A program that was asked to stop ends so.
+    /// A program that was asked to stop ends so, by a command or by Ctrl-C.
     async fn has_ended_well(&mut self) -> bool {
         let ended = tokio::time::timeout(REAP, self.process.child.wait()).await;
-        matches!(ended, Ok(Ok(status)) if status.success())
+        let well = [ExitCode::Ok, ExitCode::Interrupted].map(|code| Some(code as i32));
+        matches!(ended, Ok(Ok(status)) if well.contains(&status.code()))
     }
 
     fn learn(&mut self, learned: PredecessorEvent) -> PredecessorAction {
@@ -240,6 +244,8 @@ impl Started {
     /// Makes sure that it is dead, and returns why it was of no use. Only after this is anything taken back.
     pub async fn end(mut self) -> Trouble {
         let child = &mut self.process.child;
+        // Before it is ended from here.
+        let fault = child.try_wait().ok().flatten().map(fault_of).unwrap_or_default();
         let killed = child.start_kill();
         let status = tokio::time::timeout(REAP, child.wait()).await;
         let words = match self.words.take() {
@@ -253,7 +259,7 @@ impl Started {
             words.as_deref().unwrap_or_default().lines().map(str::trim).filter(|it| !it.is_empty());
         if let Some(first) = lines.next() {
             let message = first.trim_start_matches("error: ").to_owned();
-            return Trouble::new(message, lines.next().map(str::to_owned));
+            return Trouble { message, hint: lines.next().map(str::to_owned), fault };
         }
         let when = if self.has_served { "while it served" } else { "before it was ready" };
         let message = match (status, killed) {
@@ -261,7 +267,7 @@ impl Started {
             (_, Err(error)) => format!("it does not answer, and cannot be ended: {error}"),
             _ => format!("it ended {when}"),
         };
-        Trouble::new(message, None)
+        Trouble { message, hint: None, fault }
     }
 
     /// Waits for its end, as one in the foreground whose place it has taken.
@@ -270,6 +276,17 @@ impl Started {
     /// That of the system.
     pub async fn wait(mut self) -> io::Result<ExitStatus> {
         self.process.child.wait().await
+    }
+}
+
+/// Who is ended because somebody logs off, or closes the console, has one of these codes. That of the task manager is whatever
+/// it likes.
+fn fault_of(status: ExitStatus) -> Fault {
+    /// `DBG_TERMINATE_PROCESS` and `STATUS_CONTROL_C_EXIT`.
+    const BY_SOMEBODY: [u32; 2] = [0x4001_0004, 0xC000_013A];
+    match status.code().map(i32::cast_unsigned) {
+        Some(code) if BY_SOMEBODY.contains(&code) => Fault::Surroundings,
+        _ => Fault::Itself,
     }
 }
 

@@ -129,7 +129,7 @@ impl Place {
         let folder = self.program.parent().unwrap_or(Path::new("/"));
         let aside = self.program_beside(ASIDE);
         let name = aside.file_name().unwrap_or_default().to_string_lossy();
-        let Some((before, _)) = name.split_once(ASIDE) else { return true };
+        let Some((before, _)) = name.rsplit_once(ASIDE) else { return true };
         let before = format!("{before}{ASIDE}");
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let left = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&before));

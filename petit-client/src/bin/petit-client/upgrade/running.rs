@@ -1,5 +1,6 @@
 //! What runs while a program is updated.
 
+use std::path::Path;
 use std::time::Duration;
 
 use petit_client::status::{Connection, Light, Status};
@@ -18,7 +19,12 @@ const SETTLE: Duration = Duration::from_secs(15);
 pub(super) async fn of_program(context: &Context, place: &Place) -> Result<Option<Status>, Failure> {
     let running = context.if_running(context.client().status().await)?;
     let other = running.as_ref().and_then(|status| status.program.as_deref());
-    match other.filter(|program| *program != place.program()) {
+    // A program may be called by several paths, such as in upper and lower case.
+    let is_other = |program: &&Path| match (program.canonicalize(), place.program().canonicalize()) {
+        (Ok(running), Ok(own)) => running != own,
+        _ => *program != place.program(),
+    };
+    match other.filter(is_other) {
         None => Ok(running),
         Some(other) => {
             let failure = context.failed(

@@ -158,7 +158,7 @@ pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
         let trouble = started.end().await;
         tracing::error!(reason = trouble.message, "the process that had taken over has died; serving again");
         if take_lock_back(main).await.is_err() {
-            return Some(ExitCode::Ok);
+            return Some(ExitCode::Failed);
         }
         main.client.come_back().await;
         main.replaced.store(false, Ordering::Relaxed);
@@ -171,7 +171,8 @@ pub(crate) async fn leave(main: &mut Main<'_>) -> Option<ExitCode> {
     // Whoever has started this one takes its end for the end of the client. A Ctrl-C has come to the other one, too.
     main.control.close();
     let ended = started.wait().await;
-    Some(if ended.is_ok_and(|status| status.success()) { ExitCode::Ok } else { ExitCode::Failed })
+    let code = ended.ok().and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
+    Some(code.map_or(ExitCode::Failed, ExitCode::of))
 }
 
 /// Waits until nothing is under way. True when the successor has died before.
@@ -186,9 +187,10 @@ async fn drain(main: &mut Main<'_>, started: &mut Started) -> bool {
     let mut requests = StopRequests::default();
     loop {
         tokio::select! {
-            () = &mut leaving => return started.idle().await == PredecessorAction::TakeBack,
+            () = &mut leaving => return started.idle().await == PredecessorAction::TakeBack && !requests.any(),
             deed = started.next() => match deed {
-                PredecessorAction::TakeBack => return true,
+                // Who was asked to stop as well takes nothing back.
+                PredecessorAction::TakeBack => return !requests.any(),
                 _ => continue,
             },
             asked = main.signals.next() => {
