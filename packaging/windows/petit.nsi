@@ -11,6 +11,10 @@
 ; Silent: petit-setup.exe /S [/AUTOSTART] [/D=FOLDER], uninstall.exe /S [/PURGE]. What happened is in install.log.
 ; uninstall.exe goes on as a copy of itself and exits at once. As uninstall.exe /S _?=FOLDER it does not, exits as it has
 ; gone, and leaves itself alone in FOLDER; where it fails, why is in %TEMP%\${ID}-uninstall.log.
+;
+; It keeps itself beside the programs as setup.exe, and the one of the version before as before.exe. A version that the tray
+; app has fetched is on trial (.petit.exe.trial, petit-client/src/updates): where it dies again and again soon after it was
+; started, before.exe /S /BACK puts the version before back. The tray app runs the same where it runs and does not work.
 
 ; The usual stub is of 32 bits. The programs are not, so nothing is lost with one of 64.
 Target amd64-unicode
@@ -40,6 +44,13 @@ Target amd64-unicode
 !define RUNS_ALREADY 5
 !define NOT_ITS_USERS 6
 !define DOES_NOT_RUN 7
+
+; How long a program of ours may take to do what it was asked, in ms. It is done within a second or two.
+!define PATIENCE 60000
+; How long it is watched whether a version on trial stays, in seconds: it has shown by then whether it works.
+!define WATCHED 180
+; How often it is started in that time.
+!define STARTS 3
 
 Name "${NAME}"
 BrandingText "${NAME} ${VERSION}"
@@ -84,6 +95,12 @@ Var ClientRan
 Var Left
 Var Kept
 Var Shortcut
+Var Mutex
+; 1 where this is the version before, which is to come back.
+Var Back
+Var Starts
+Var Until
+Var Exit
 
 ; Writes a line down, for whoever installs it on many computers.
 !macro LOG text
@@ -128,29 +145,6 @@ Function ${un}HasNotEnded
   Exch $2
 FunctionEnd
 
-; Deletes a file. One that somebody looks at, a virus scanner or the desktop that draws an icon, cannot be deleted before
-; they let go of it, which is waited for, for 5 seconds. Gives back 1 where it is still there.
-Function ${un}IsLeft
-  Exch $2
-  StrCpy $Left 50
-  ${Do}
-    StrCpy $0 0
-    ClearErrors
-    Delete "$2"
-    ${IfNot} ${Errors}
-      ${ExitDo}
-    ${EndIf}
-    StrCpy $0 1
-    IntOp $Left $Left - 1
-    ${If} $Left == 0
-      ${ExitDo}
-    ${EndIf}
-    Sleep 100
-  ${Loop}
-  StrCpy $2 $0
-  Exch $2
-FunctionEnd
-
 ; Asks the programs of this folder to end, and waits for it. Nothing has been changed where they do not.
 Function ${un}EndPrograms
 again:
@@ -158,11 +152,10 @@ again:
   Call ${un}IsRunning
   Pop $0
   ${If} $0 == 1
-    nsExec::Exec '"$INSTDIR\petit.exe" quit'
+    ; Whatever it says to that: where it has ended, it runs again afterwards.
+    StrCpy $TrayRan 1
+    nsExec::Exec /TIMEOUT=${PATIENCE} '"$INSTDIR\petit.exe" quit'
     Pop $0
-    ${If} $0 == 0
-      StrCpy $TrayRan 1
-    ${EndIf}
     Push "$INSTDIR\petit.exe"
     Call ${un}HasNotEnded
     Pop $0
@@ -176,7 +169,7 @@ again:
   Call ${un}IsRunning
   Pop $0
   ${If} $0 == 1
-    nsExec::Exec '"$INSTDIR\petit-client.exe" --config "$PROFILE\${FOLDER}\config.toml" stop'
+    nsExec::Exec /TIMEOUT=${PATIENCE} '"$INSTDIR\petit-client.exe" --config "$PROFILE\${FOLDER}\config.toml" stop'
     Pop $0
     ${If} $0 == 0
       StrCpy $ClientRan 1
@@ -204,7 +197,7 @@ Function ${un}StartAgain
     !insertmacro LOG "${NAME} was running and was started again"
   ${EndIf}
   ${If} $ClientRan == 1
-    nsExec::Exec '"$INSTDIR\petit-client.exe" --config "$PROFILE\${FOLDER}\config.toml" start'
+    nsExec::Exec /TIMEOUT=${PATIENCE} '"$INSTDIR\petit-client.exe" --config "$PROFILE\${FOLDER}\config.toml" start'
     Pop $0
     !insertmacro LOG "petit-client was running and was started again ($0)"
   ${EndIf}
@@ -214,6 +207,7 @@ FunctionEnd
 Function ${un}Only
   System::Call 'kernel32::CreateMutexW(p 0, i 0, w "${ID}-setup") p .r0 ?e'
   Pop $1
+  StrCpy $Mutex $0
   ${If} $1 == 183 ; ERROR_ALREADY_EXISTS
     MessageBox MB_OK|MB_ICONINFORMATION "$(SETUP_RUNS)" /SD IDOK
     SetErrorLevel ${RUNS_ALREADY}
@@ -231,6 +225,35 @@ Function .onInit
     Quit
   ${EndIf}
   Call Only
+  ${GetParameters} $0
+  ClearErrors
+  ${GetOptions} $0 "/BACK" $1
+  ${IfNot} ${Errors}
+    StrCpy $Back 1
+  ${EndIf}
+FunctionEnd
+
+; Deletes a file. One that somebody looks at, a virus scanner or the desktop that draws an icon, cannot be deleted before
+; they let go of it, which is waited for, for 5 seconds. Gives back 1 where it is still there.
+Function un.IsLeft
+  Exch $2
+  StrCpy $Left 50
+  ${Do}
+    StrCpy $0 0
+    ClearErrors
+    Delete "$2"
+    ${IfNot} ${Errors}
+      ${ExitDo}
+    ${EndIf}
+    StrCpy $0 1
+    IntOp $Left $Left - 1
+    ${If} $Left == 0
+      ${ExitDo}
+    ${EndIf}
+    Sleep 100
+  ${Loop}
+  StrCpy $2 $0
+  Exch $2
 FunctionEnd
 
 Function un.onInit
@@ -359,7 +382,7 @@ FunctionEnd
 
 ; Has a new program say its version before anything makes way for it: one that does not run here changes nothing.
 !macro TRY file
-  nsExec::Exec '"$INSTDIR\new\${file}" --version'
+  nsExec::Exec /TIMEOUT=${PATIENCE} '"$INSTDIR\new\${file}" --version'
   Pop $0
   ${If} $0 != 0
     !insertmacro LOG "stopped: ${file} of ${VERSION} does not run here ($0)"
@@ -369,23 +392,173 @@ FunctionEnd
   ${EndIf}
 !macroend
 
+; Puts the first of two files in the place of the second one in one step: at any moment there is a whole one. One that
+; somebody looks at, a virus scanner or the desktop that draws an icon, is waited for, for 5 seconds. Gives back 1 where it was
+; not possible.
+Function IsInTheWay
+  Exch $2
+  Exch
+  Exch $1
+  StrCpy $Left 50
+  ${Do}
+    ; MOVEFILE_REPLACE_EXISTING and MOVEFILE_WRITE_THROUGH
+    System::Call 'kernel32::MoveFileExW(w r1, w r2, i 9) i .r0'
+    IntOp $Left $Left - 1
+    ${If} $0 <> 0
+    ${OrIf} $Left == 0
+      ${ExitDo}
+    ${EndIf}
+    Sleep 100
+  ${Loop}
+  ${If} $0 <> 0
+    StrCpy $2 0
+  ${Else}
+    StrCpy $2 1
+  ${EndIf}
+  Pop $1
+  Exch $2
+FunctionEnd
+
+; Gives back 1 where a file could not be put in its place, in $0.
+!macro TRY_TO_PLACE file
+  Push "$INSTDIR\new\${file}"
+  Push "$INSTDIR\${file}"
+  Call IsInTheWay
+  Pop $0
+!macroend
+
 ; Puts a file in its place.
 !macro PLACE file
-  Push "$INSTDIR\${file}"
-  Call IsLeft
-  Pop $0
-  ClearErrors
-  Rename "$INSTDIR\new\${file}" "$INSTDIR\${file}"
-  ${If} ${Errors}
+  !insertmacro TRY_TO_PLACE "${file}"
+  ${If} $0 == 1
+    ; Somebody may have started it meanwhile.
+    Call EndPrograms
+    !insertmacro TRY_TO_PLACE "${file}"
+  ${EndIf}
+  ${If} $0 == 1
     !insertmacro LOG "$INSTDIR\${file} cannot be written"
     Abort
   ${EndIf}
 !macroend
 
+; The installer of the version that is there becomes the way back. $R0 is that version.
+Function KeepBefore
+  ${If} $Back == 1
+  ${OrIf} $R0 == "${VERSION}"
+  ${OrIf} $EXEPATH == "$INSTDIR\setup.exe"
+    Return
+  ${EndIf}
+  ; Not that of a version long ago.
+  Delete "$INSTDIR\before.exe"
+  ${If} ${FileExists} "$INSTDIR\setup.exe"
+    Push "$INSTDIR\setup.exe"
+    Push "$INSTDIR\before.exe"
+    Call IsInTheWay
+    Pop $0
+    ${If} $0 == 1
+      !insertmacro LOG "the installer of $R0 cannot be kept: there is no way back to it"
+    ${EndIf}
+  ${EndIf}
+FunctionEnd
+
+; Starts the tray app; gives back its handle, or 0.
+Function StartTray
+  System::Alloc 104 ; STARTUPINFOW
+  Pop $1
+  System::Call '*$1(i 104)'
+  System::Alloc 24 ; PROCESS_INFORMATION
+  Pop $2
+  StrCpy $3 '"$INSTDIR\petit.exe" --autostart'
+  System::Call 'kernel32::CreateProcessW(p 0, w r3, p 0, p 0, i 0, i 0, p 0, w "$INSTDIR", p r1, p r2) i .r0'
+  StrCpy $4 0
+  ${If} $0 <> 0
+    System::Call '*$2(p .r4, p .r5)'
+    System::Call 'kernel32::CloseHandle(p r5)'
+  ${EndIf}
+  System::Free $1
+  System::Free $2
+  Push $4
+FunctionEnd
+
+; Waits until the tray app of a handle has ended, for as long as is left of the time that a trial is watched. Gives back how it
+; has ended, or nothing where it runs.
+Function HowTrayEnds
+  Exch $1
+  StrCpy $Exit ""
+  ${Do}
+    System::Call 'kernel32::WaitForSingleObject(p r1, i 1000) i .r0'
+    ${If} $0 == 0
+      System::Call 'kernel32::GetExitCodeProcess(p r1, *i .r0)'
+      StrCpy $Exit $0
+      ${ExitDo}
+    ${EndIf}
+    IntOp $Until $Until - 1
+    ${If} $Until <= 0
+    ${OrIfNot} ${FileExists} "$INSTDIR\.petit.exe.trial"
+      ${ExitDo}
+    ${EndIf}
+  ${Loop}
+  System::Call 'kernel32::CloseHandle(p r1)'
+  StrCpy $1 $Exit
+  Exch $1
+FunctionEnd
+
+; Starts a version that is on trial and watches whether it stays. One that dies at once cannot go back by itself.
+Function WatchTrial
+  !insertmacro LOG "${NAME} was running and was started again; ${VERSION} is on trial"
+  FileClose $Log
+  ; The version on trial may run the installer of the one before.
+  System::Call 'kernel32::CloseHandle(p $Mutex)'
+  ; Its own folder is nobody's to keep.
+  SetOutPath "$TEMP"
+  StrCpy $Starts 0
+  StrCpy $Until ${WATCHED}
+  ${Do}
+    IntOp $Starts $Starts + 1
+    Call StartTray
+    Pop $0
+    ${If} $0 == 0
+      StrCpy $Exit "not started"
+    ${Else}
+      Push $0
+      Call HowTrayEnds
+      Pop $Exit
+    ${EndIf}
+    ${If} $Exit == ""
+    ${OrIf} $Exit == "0"
+      Return
+    ${EndIf}
+    ${If} $Starts >= ${STARTS}
+      ${ExitDo}
+    ${EndIf}
+  ${Loop}
+  Call AppendToLog
+  !insertmacro LOG "${VERSION} does not stay: petit.exe has ended $Starts times, last with $Exit"
+  ${If} ${FileExists} "$INSTDIR\before.exe"
+    !insertmacro LOG "the version before comes back"
+    FileClose $Log
+    Exec '"$INSTDIR\before.exe" /S /BACK'
+  ${Else}
+    !insertmacro LOG "there is no version to go back to"
+    FileClose $Log
+  ${EndIf}
+  SetErrorLevel ${DOES_NOT_RUN}
+  Quit
+FunctionEnd
+
+Function AppendToLog
+  FileOpen $Log "$INSTDIR\install.log" a
+  FileSeek $Log 0 END
+FunctionEnd
+
 Section
   Call CheckFolder
   SetOutPath "$INSTDIR"
-  FileOpen $Log "$INSTDIR\install.log" w
+  ${If} $Back == 1
+    Call AppendToLog
+  ${Else}
+    FileOpen $Log "$INSTDIR\install.log" w
+  ${EndIf}
   !insertmacro LOG "${NAME} ${VERSION} into $INSTDIR"
   ReadRegStr $R0 HKCU "${UNINSTALL}" "DisplayVersion"
 
@@ -402,11 +575,18 @@ Section
 !ifdef ROOTS
   File "${PAYLOAD}\petit-roots.pub"
 !endif
+  ${If} $EXEPATH != "$INSTDIR\setup.exe"
+    ClearErrors
+    CopyFiles /SILENT "$EXEPATH" "$INSTDIR\new\setup.exe"
+    ${If} ${Errors}
+      !insertmacro LOG "$INSTDIR\new\setup.exe cannot be written"
+      Abort
+    ${EndIf}
+  ${EndIf}
   SetOutPath "$INSTDIR"
   !insertmacro TRY "petit.exe"
   !insertmacro TRY "petit-client.exe"
   Call EndPrograms
-  !insertmacro PLACE "petit.exe"
   !insertmacro PLACE "petit-client.exe"
   !insertmacro PLACE "WebView2Loader.dll"
   !insertmacro PLACE "petit.ico"
@@ -417,6 +597,12 @@ Section
 !ifdef ROOTS
   !insertmacro PLACE "petit-roots.pub"
 !endif
+  Call KeepBefore
+  ; Last of the programs: until then what starts is the version that was there.
+  !insertmacro PLACE "petit.exe"
+  ${If} $EXEPATH != "$INSTDIR\setup.exe"
+    !insertmacro PLACE "setup.exe"
+  ${EndIf}
   RMDir "$INSTDIR\new"
   WriteUninstaller "$INSTDIR\uninstall.exe"
   Call ChooseShortcut
@@ -459,9 +645,28 @@ Section
     !insertmacro LOG "it starts when its user logs in"
   ${EndIf}
   Call LookForWebView2
+  ${If} $Back == 1
+    ; Also where what was there did not run any more.
+    Exec '"$INSTDIR\petit.exe" --autostart --put-back'
+    !insertmacro LOG "${NAME} ${VERSION} was put back and was started"
+    StrCpy $TrayRan 0
+  ${EndIf}
+  StrCpy $0 0
+  ${If} $TrayRan == 1
+  ${AndIf} ${Silent}
+  ${AndIf} ${FileExists} "$INSTDIR\.petit.exe.trial"
+    StrCpy $0 1
+    StrCpy $TrayRan 0
+  ${EndIf}
+  Push $0
   Call StartAgain
+  Pop $0
   !insertmacro LOG "done"
-  FileClose $Log
+  ${If} $0 == 1
+    Call WatchTrial
+  ${Else}
+    FileClose $Log
+  ${EndIf}
 SectionEnd
 
 ; Removes what is kept in the user's folder, the device's key included. At the vendor's the registration stays.
@@ -530,6 +735,10 @@ kept:
   !insertmacro REMOVE "LICENSE.txt"
   !insertmacro REMOVE "brand.toml"
   !insertmacro REMOVE "petit-roots.pub"
+  !insertmacro REMOVE "setup.exe"
+  !insertmacro REMOVE "before.exe"
+  !insertmacro REMOVE ".petit.exe.trial"
+  !insertmacro REMOVE ".petit.exe.updating"
   !insertmacro REMOVE "install.log"
   RMDir /r "$INSTDIR\new"
   ; Not from within the folder that is to go, and until everybody has let go of it: of the program that has started

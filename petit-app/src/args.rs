@@ -20,6 +20,8 @@ pub struct Args {
     pub wanted: StartRequest,
     /// Started with the session: no window.
     pub autostart: bool,
+    /// Started by an installer that has put this version back into the place of one that did not run.
+    pub put_back: bool,
     /// The link is on standard input.
     pub link_on_stdin: bool,
     /// Go through everything once, and end.
@@ -73,6 +75,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
         config: None,
         wanted: show(Page::Overview),
         autostart: false,
+        put_back: false,
         link_on_stdin: false,
         smoke_test: false,
     };
@@ -91,6 +94,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
                 args.autostart = true;
                 args.wanted = StartRequest::Nothing;
             }
+            "--put-back" => args.put_back = true,
             LINK_ON_STDIN => args.link_on_stdin = true,
             "-c" | "--config" => match rest.next() {
                 Some(path) => args.config = Some(path.into()),

@@ -11,6 +11,7 @@ pub mod installer;
 mod mending;
 mod watch;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,6 +63,12 @@ pub enum UpdateError {
     File(#[from] FileError),
     #[error(transparent)]
     Lock(#[from] LockError),
+    #[error("{} cannot be run", path.display())]
+    Run {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// What has become of updates when a client begins.
@@ -73,7 +80,8 @@ pub enum Begun {
     OnTrial,
     /// The trial of another version is over, and this one is the one before it.
     Back { from: Version },
-    /// The version before this one is in its place again, and is to be run.
+    /// The version before this one is in its place again, and is to be run. With [`Means::Installer`] its installer is at
+    /// it, and ends this process.
     PutBack,
     /// It would be, but is not there.
     NoWayBack,
@@ -208,6 +216,7 @@ impl Updates {
 
     async fn begins(&self, start: Start) -> Result<Begun, UpdateError> {
         if self.place.trial()?.is_none() {
+            self.look_back().await;
             return Ok(Begun::Usual);
         }
         let lock = match self.place.lock(BRIEFLY).await {
@@ -220,6 +229,11 @@ impl Updates {
         let trial = self.place.trial()?.filter(|trial| is_in_place && self.is_concerned(trial));
         let Some(mut trial) = trial else { return Ok(Begun::Usual) };
         let from = trial.version.clone();
+        if self.means == Means::Installer && ![&trial.before, &from].contains(&&self.own) {
+            // A person has installed another one, whose way back is not this one's.
+            self.place.end_trial()?;
+            return Ok(Begun::Usual);
+        }
         match trial.begins(&self.own, start, Time::now()) {
             Beginning::Usual => Ok(Begun::Usual),
             Beginning::OnTrial => {
@@ -227,6 +241,10 @@ impl Updates {
                 Ok(Begun::OnTrial)
             }
             Beginning::Over => {
+                if self.means == Means::Installer {
+                    let verdict = trial.goes_back_for().unwrap_or(trial.came_back_for(start));
+                    self.judged(&from, verdict).await;
+                }
                 self.place.end_trial()?;
                 Ok(Begun::Back { from })
             }
@@ -234,6 +252,18 @@ impl Updates {
                 WayBack::Taken => Begun::PutBack,
                 WayBack::None => Begun::NoWayBack,
             }),
+        }
+    }
+
+    /// What an installer has put here is changed by people, too: where the version that was there last is a later one, somebody
+    /// has put this one back, and it stays.
+    async fn look_back(&self) {
+        let is_last = |report: &Report| {
+            report.version > self.own && [Stage::OnTrial, Stage::Works].contains(&report.state)
+        };
+        let last = self.report().filter(|report| self.means == Means::Installer && is_last(report));
+        if let Some(report) = last {
+            self.judged(&report.version, Verdict::Declined).await;
         }
     }
 
@@ -258,6 +288,19 @@ impl Updates {
         self.note(Trial::excuses_itself).await;
     }
 
+    /// There is no client of this version, and nobody who would begin it again: the version before takes over, where this one
+    /// is on trial. What is the matter may be no fault of it.
+    pub async fn cannot_begin(&self) {
+        let gone = async {
+            let Some(_) = self.own_trial()? else { return Ok(()) };
+            let lock = self.place.lock(BRIEFLY).await?;
+            let Some(trial) = self.own_trial()? else { return Ok(()) };
+            tracing::error!("this version cannot begin; going back to the one before");
+            self.go_back(&lock, trial, Verdict::Unknown).await.map(drop)
+        };
+        gone.await.unwrap_or_else(|error| unusable(&error));
+    }
+
     async fn note(&self, note: impl FnOnce(&mut Trial)) {
         let noted = async {
             let Some(_) = self.own_trial()? else { return Ok(()) };
@@ -277,8 +320,8 @@ impl Updates {
         Ok(trial.filter(|trial| trial.version == self.own && self.is_ours(trial)))
     }
 
-    /// Puts the version before the one on trial into its place, and remembers that this did not work here where it did
-    /// not. Where that version is not there any more the trial is over, or the same program would begin again and again.
+    /// Puts the version before the one on trial into its place, or begins that where its installer does it, and remembers
+    /// that this one did not work here where it did not. Where that version is not there any more the trial is over, or the same program would begin again and again.
     ///
     /// # Errors
     /// [`UpdateError`], when it is not in its place.
@@ -295,7 +338,10 @@ impl Updates {
         self.judged(&trial.version, verdict).await;
         trial.goes_back(verdict);
         self.place.write_trial(&trial).unwrap_or_else(|error| unusable(&error.into()));
-        let way = self.place.put_back(Kept::Previous)?;
+        let way = match self.means {
+            Means::Installer => installer::put_back(&self.place)?,
+            Means::Upgrade | Means::Told => self.place.put_back(Kept::Previous)?,
+        };
         if way == WayBack::None && self.place.is_of_this_process() != Some(false) {
             self.place.end_trial()?;
         }

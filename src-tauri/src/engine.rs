@@ -18,6 +18,7 @@ use petit_host::files::FileError;
 use petit_host::lock::Lock;
 use petit_host::logs::{self, FileHandle, Level, RotatingFile};
 use petit_host::shutdown::{ProcessSignal, Signals};
+use petit_host::update::Start;
 use tokio::sync::mpsc;
 
 use crate::ui_thread::{Message, UiThread};
@@ -94,7 +95,7 @@ async fn serve(args: &Args, folder: Folder, ui_thread: UiThread, up: Up) {
         Ok(sources) => sources,
         Err(error) => return drop(up.send(Err(error.into()))),
     };
-    let (app, notes) = start_app(&folder);
+    let (app, notes) = start_app(&folder, if args.put_back { Start::PutBack } else { Start::Fresh });
     let (lines, mut new_lines) = mpsc::channel(16);
     let state = Arc::new(WindowState::new(app.clone(), Arc::new(ui_thread.clone()), lines));
     if up.send(Ok(Arc::clone(&state))).is_err() {
@@ -144,7 +145,7 @@ fn open_sources(folder: &Folder) -> std::io::Result<Sources> {
     Ok((listening, requests, Signals::new()?))
 }
 
-fn start_app(folder: &Folder) -> (App, mpsc::Receiver<petit_app::notes::Note>) {
+fn start_app(folder: &Folder, start: Start) -> (App, mpsc::Receiver<petit_app::notes::Note>) {
     // To a log of its own until the client's is ours: another process may be writing to that one.
     let own = folder.log().with_file_name("app.log");
     let file = RotatingFile::open(&own).map(FileHandle::new).ok();
@@ -160,7 +161,7 @@ fn start_app(folder: &Folder) -> (App, mpsc::Receiver<petit_app::notes::Note>) {
     let (asked, asks) = mpsc::channel(4);
     petit_app::start(Inputs {
         folder: folder.clone(),
-        links: Arc::new(RealLinks::new(folder.clone(), level, file, asked)),
+        links: Arc::new(RealLinks::new(folder.clone(), level, file, asked).begun_by(start)),
         asked: asks,
         login,
         clock: Arc::new(SystemTime::now),

@@ -160,6 +160,11 @@ impl User {
         wine_for(Wanted::Exit, &setups.join(brand.setup), [&["/S"], arguments].concat()).await
     }
 
+    /// Runs another installer than that of a brand.
+    pub(crate) async fn install_setup(&self, setup: &Path) -> Ended {
+        wine_for(Wanted::Exit, setup, ["/S"]).await
+    }
+
     /// What the last installation has written down.
     pub(crate) fn log(&self, brand: &Brand) -> String {
         read_log(&self.folder(brand).join("install.log"))

@@ -1,11 +1,12 @@
 //! Updates of the tray app that our installer has put there: by the installer of the next version, which the tray app fetches
-//! from its server and runs, and not by one that was not signed, or that brings a program that does not run here.
+//! from its server and runs, and not by one that was not signed, or that brings a program that does not run here. A version
+//! that does not stay, or does not work, is followed by the one before.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use petit_host::update::ROOTS;
+use petit_host::update::{ROOTS, Target};
 use petit_tests::bed::client_config;
 use petit_tests::process::{Program, Running};
 use petit_tests::service::Service;
@@ -24,18 +25,24 @@ struct Desk {
     user: User,
     server: Program,
     _running: Running,
-    _service: Service,
+    service: Service,
     host: String,
 }
 
 impl Desk {
-    async fn told_of(setup: &str, forged: Option<&[u8]>) -> Self {
+    async fn told_of(setup: &str) -> Self {
+        let desk = Self::new().await;
+        let mut release = desk.release();
+        release.put_installer(&target(), NEXT, &fs::read(setup_of(setup)).unwrap());
+        desk.hand_out(&release, None).await;
+        desk
+    }
+
+    async fn new() -> Self {
         let user = User::new().await;
         let (service, server) = (Service::http("web").await, Program::server().await);
         let running = server.up().await;
         assert_eq!(user.install(&PETIT, &[]).await.exit, 0);
-        let mut release = Release::new();
-        fs::copy(release.roots(), user.folder(&PETIT).join(ROOTS)).unwrap();
         user.client(&PETIT, &["init"]).await;
         let config = client_config(&[("web", service.address(), "http")]);
         let config = format!("{config}\n[updates]\nmode = \"automatic\"\n{}\n", hours());
@@ -51,13 +58,23 @@ impl Desk {
         })
         .await;
         let status = user.status().await;
-        assert_eq!(status["software"], format!("petit-client {}", env!("CARGO_PKG_VERSION")));
+        assert_eq!(status["software"], own());
         let host = format!("{}.localhost", status["services"][0]["id"].as_str().unwrap());
+        Self { user, server, _running: running, service, host }
+    }
 
-        let target = "petit-setup-windows-x86_64".parse().unwrap();
-        release.put_installer(&target, NEXT, &fs::read(setup_of(setup)).unwrap());
-        fs::copy(release.roots(), server.dir().join(ROOTS)).unwrap();
-        let folder = release.folder();
+    /// With keys that both ends trust.
+    fn release(&self) -> Release {
+        let release = Release::new();
+        for beside in [self.user.folder(&PETIT), self.server.dir().to_owned()] {
+            fs::copy(release.roots(), beside.join(ROOTS)).unwrap();
+        }
+        release
+    }
+
+    /// The server hands it out, or something else in its place.
+    async fn hand_out(&self, release: &Release, forged: Option<&[u8]>) {
+        let (server, folder) = (&self.server, release.folder());
         server.run(["release".as_ref(), "put".as_ref(), folder.as_os_str()]).await.ok();
         if let Some(forged) = forged {
             let signed = fs::read(release.artifact()).unwrap();
@@ -66,7 +83,6 @@ impl Desk {
             fs::write(handed_out.unwrap(), forged).unwrap();
         }
         server.run(["rollout", "start", "--rings", "100%"]).await.ok();
-        Self { user, server, _running: running, _service: service, host }
     }
 
     async fn passes(&self) {
@@ -75,8 +91,8 @@ impl Desk {
 
     /// The version that was there before runs, and goes on.
     async fn is_as_before(&self) {
-        let status = self.user.until("another try", |status| status["update"]["by"] == "later").await;
-        assert_eq!(status["software"], format!("petit-client {}", env!("CARGO_PKG_VERSION")));
+        let status = self.user.until("what has become of it", |it| it["update"]["by"] == "failed").await;
+        assert_eq!(status["software"], own());
         assert_eq!(installed_version(&PETIT).await.as_deref(), Some(env!("CARGO_PKG_VERSION")));
         self.passes().await;
     }
@@ -99,6 +115,15 @@ impl User {
         })
         .await
     }
+}
+
+fn own() -> String {
+    format!("petit-client {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// What a release calls the installer.
+fn target() -> Target {
+    "petit-setup-windows-x86_64".parse().unwrap()
 }
 
 /// The next minutes, by the clock of this computer.
@@ -127,7 +152,7 @@ fn files_of(folder: &Path) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn the_tray_app_brings_itself_to_the_next_version_and_requests_pass_afterwards() {
-    let desk = Desk::told_of("next", None).await;
+    let desk = Desk::told_of("next").await;
     let next = format!("petit-client {NEXT}");
     desk.user
         .until("the next version", |status| {
@@ -139,21 +164,76 @@ async fn the_tray_app_brings_itself_to_the_next_version_and_requests_pass_afterw
     assert_eq!(value(RUN, "Petit").await, None, "nobody has asked for it to start at the login");
     let log = desk.user.log(&PETIT);
     assert!(log.contains("was running and was started again"), "{log}");
+    let known = desk.user.kept(&PETIT).join("updates.progress.json");
+    soon("the new version to have shown that it works", async {
+        while !fs::read_to_string(&known).is_ok_and(|known| known.contains("\"works\"")) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    })
+    .await;
+    let kept = |name| fs::read(desk.user.folder(&PETIT).join(name)).unwrap();
+    assert!(kept("setup.exe") == fs::read(setup_of("next")).unwrap());
+    assert!(kept("before.exe") == fs::read(setup_of("")).unwrap(), "the way back");
 }
 
 #[tokio::test]
 async fn an_installer_that_was_not_signed_is_not_run() {
-    let mut forged = fs::read(setup_of("next")).unwrap();
-    *forged.last_mut().unwrap() ^= 1;
-    let desk = Desk::told_of("next", Some(&forged)).await;
+    // What lies behind an installer does not keep it from running: the one handed out would, and differs by that alone.
+    let installer = fs::read(setup_of("next")).unwrap();
+    let (signed, forged) = ([&installer[..], &[1]].concat(), [&installer[..], &[2]].concat());
+    let desk = Desk::new().await;
+    let mut release = desk.release();
+    release.put_installer(&target(), NEXT, &signed);
+    desk.hand_out(&release, Some(&forged)).await;
     desk.is_as_before().await;
     assert!(!desk.user.log(&PETIT).contains(NEXT));
 }
 
 #[tokio::test]
 async fn a_version_that_does_not_run_here_takes_nobodys_place() {
-    let desk = Desk::told_of("broken", None).await;
+    let desk = Desk::told_of("broken").await;
     desk.is_as_before().await;
     let log = desk.user.log(&PETIT);
     assert!(log.contains("petit.exe of 0.1.1 does not run here"), "{log}");
+}
+
+#[tokio::test]
+async fn a_version_that_dies_as_soon_as_it_runs_is_followed_by_the_one_before() {
+    let desk = Desk::told_of("dying").await;
+    let status = desk.user.until("the version before", |it| it["update"]["by"] == "given_up").await;
+    assert_eq!(status["software"], own());
+    assert_eq!(installed_version(&PETIT).await.as_deref(), Some(env!("CARGO_PKG_VERSION")));
+    desk.passes().await;
+    let log = desk.user.log(&PETIT);
+    assert!(log.contains("petit.exe has ended 3 times, last with 7"), "{log}");
+    assert!(log.contains("0.1.0 was put back"), "{log}");
+    assert!(fs::read(desk.user.folder(&PETIT).join("setup.exe")).unwrap() == fs::read(setup_of("")).unwrap());
+}
+
+#[tokio::test]
+async fn a_version_that_runs_and_does_not_work_puts_the_one_before_back() {
+    let desk = Desk::new().await;
+    // As the version before writes it down, with less patience; of a client that is no more, so it is anybody's.
+    let (before, step) = (env!("CARGO_PKG_VERSION"), "trying");
+    let trial = serde_json::json!({
+        "version": NEXT, "before": before, "config": r"C:\nobody.toml", "worked": ["web"],
+        "within_seconds": 5, "kept_seconds": 300, "step": step,
+    });
+    fs::write(desk.user.folder(&PETIT).join(".petit.exe.trial"), trial.to_string()).unwrap();
+    desk.service.stop().await;
+    assert_eq!(desk.user.install_setup(&setup_of("next")).await.exit, 0);
+    let updates = desk.user.kept(&PETIT).join("updates.json");
+    soon("the version before", async {
+        loop {
+            let is_bad = fs::read_to_string(&updates).is_ok_and(|known| known.contains(NEXT));
+            if is_bad && desk.user.status().await["software"] == own() {
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    })
+    .await;
+    assert_eq!(installed_version(&PETIT).await.as_deref(), Some(before));
+    let log = desk.user.log(&PETIT);
+    assert!(log.contains("0.1.0 was put back"), "{log}");
 }

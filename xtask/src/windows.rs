@@ -57,7 +57,7 @@ fn setups() -> Result<(PathBuf, PathBuf), String> {
         fs::read(&setup).map_err(|error| format!("{}: {error}", setup.display()))
     };
     if made()? == made()? {
-        for tray in [TrayApp::Next, TrayApp::Broken] {
+        for tray in [TrayApp::Next, TrayApp::Broken, TrayApp::Dying] {
             another(&programs, dist, tray)?;
         }
         Ok((programs, dist.to_owned()))
@@ -70,29 +70,43 @@ fn setups() -> Result<(PathBuf, PathBuf), String> {
 const NEXT: &str = "0.1.1";
 
 /// What the installer of the next version brings.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum TrayApp {
     Next,
     /// One that does not run.
     Broken,
+    /// One that says its version, and dies when it is to run.
+    Dying,
+}
+
+impl TrayApp {
+    /// Its folder, and its source where it is none of ours.
+    fn made_of(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Next => ("next", None),
+            Self::Broken => ("broken", Some("broken.c")),
+            Self::Dying => ("dying", Some("dying.c")),
+        }
+    }
 }
 
 /// Makes the installer of the next version.
 fn another(programs: &Path, dist: &Path, tray: TrayApp) -> Outcome {
-    let dist = dist.join(if tray == TrayApp::Next { "next" } else { "broken" });
+    let (folder, source) = tray.made_of();
+    let dist = dist.join(folder);
     let changed = dist.join("programs");
     fs::create_dir_all(&changed).map_err(|error| format!("{}: {error}", changed.display()))?;
     for name in ["petit.exe", "petit-client.exe", "WebView2Loader.dll"] {
         let (from, to) = (programs.join(name), changed.join(name));
         let mut bytes = fs::read(&from).map_err(|error| format!("{}: {error}", from.display()))?;
-        if tray == TrayApp::Next {
+        if source.is_none() {
             make_next(&mut bytes);
         }
         fs::write(&to, bytes).map_err(|error| format!("{}: {error}", to.display()))?;
     }
-    if tray == TrayApp::Broken {
+    if let Some(source) = source {
         let mut compile = Command::new("x86_64-w64-mingw32-gcc");
-        compile.arg(root().join("tests/windows/broken.c"));
+        compile.arg(root().join("tests/windows").join(source));
         succeed(compile.arg("-o").arg(changed.join("petit.exe")))?;
     }
     let (dist, build) = (dist.as_path(), Build::Debug);

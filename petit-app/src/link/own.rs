@@ -12,7 +12,7 @@ use petit_client::folder::Folder;
 use petit_client::registering::{Order, Registrar};
 use petit_client::registration::RegistrationError;
 use petit_client::status::Status;
-use petit_client::updates::{Means, Updates, installer};
+use petit_client::updates::{Begun, Means, Updates, installer};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
@@ -23,7 +23,7 @@ use petit_host::control::server::Listener;
 use petit_host::files;
 use petit_host::lock::{Lock, LockError};
 use petit_host::logs::{FileHandle, Level, LevelHandle};
-use petit_host::update::Target;
+use petit_host::update::{Start, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -50,6 +50,8 @@ pub struct RealLinks {
     log: Option<FileHandle>,
     asked: mpsc::Sender<SocketCommand>,
     installed: Option<Installed>,
+    /// How this process came to run, until its client has begun for the first time.
+    start: Mutex<Option<Start>>,
 }
 
 /// This program's file, by its path from before anybody could have put another one there, and how another version gets there.
@@ -77,7 +79,14 @@ impl RealLinks {
         log: Option<FileHandle>,
         asked: mpsc::Sender<SocketCommand>,
     ) -> Self {
-        Self { folder, level, log, asked, installed: Installed::here() }
+        let start = Mutex::new(Some(Start::Fresh));
+        Self { folder, level, log, asked, installed: Installed::here(), start }
+    }
+
+    /// How this process came to run, where that is not as usual.
+    #[must_use]
+    pub fn begun_by(self, start: Start) -> Self {
+        Self { start: Mutex::new(Some(start)), ..self }
     }
 
     /// With the file of another program in the place of this one's.
@@ -87,24 +96,28 @@ impl RealLinks {
     }
 
     async fn try_open(&self, texts: &Texts) -> Opened {
-        let trouble = |kind: TroubleKind, key: &str| Opened::Trouble {
-            trouble: Trouble { kind, words: words::words(texts, key, &[]) },
-            problem: None,
-        };
-        let no_folder = || trouble(TroubleKind::Folder, "problem.folder");
         if let Err(error) = self.folder.make() {
             tracing::error!(error = %chain(&error), "the folder cannot be used");
-            return no_folder();
+            return no_folder(texts);
         }
         let lock = match Lock::take(&self.folder.lock()) {
             Ok(lock) => lock,
             Err(LockError::Held { pid, .. }) => return Opened::Link(Other::connect(&self.folder, pid)),
             Err(error @ (LockError::Io { .. } | LockError::OfService { .. })) => {
                 tracing::error!(error = %chain(&error), "the lock cannot be taken");
-                return no_folder();
+                return no_folder(texts);
             }
         };
         files::sweep(self.folder.path());
+        let updates = self.begin().await;
+        let opened = self.open_client(texts, lock, updates.clone());
+        if let (Some(updates), Opened::Trouble { .. }) = (&updates, &opened) {
+            updates.cannot_begin().await;
+        }
+        opened
+    }
+
+    fn open_client(&self, texts: &Texts, lock: Lock, updates: Option<Updates>) -> Opened {
         let config = match config::load(&self.folder.config) {
             Err(ConfigError::Missing { .. }) => self.first_config(),
             loaded => loaded.map(|(config, _)| config),
@@ -137,19 +150,35 @@ impl RealLinks {
                 tracing::error!(error = %chain(&error), "the client cannot run");
                 return match error {
                     ClientStartError::Registration(RegistrationError::Damaged { .. }) => {
-                        trouble(TroubleKind::Damaged, "problem.registration.damaged")
+                        trouble(texts, TroubleKind::Damaged, "problem.registration.damaged")
                     }
-                    _ => no_folder(),
+                    _ => no_folder(texts),
                 };
             }
         };
-        match Own::start(client, self.asked.clone(), self.installed.clone()) {
+        match Own::start(client, self.asked.clone(), updates) {
             Ok(own) => Opened::Link(own),
             Err(error) => {
                 tracing::error!(%error, "the control socket cannot be opened");
-                no_folder()
+                no_folder(texts)
             }
         }
+    }
+
+    /// What becomes of updates, before the client runs.
+    async fn begin(&self) -> Option<Updates> {
+        let Installed { program, means } = self.installed.clone()?;
+        let updates = Updates::of(&self.folder, &program).by(means);
+        if means == Means::Installer {
+            let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // A client that was closed and is opened again is of the same process.
+            let begun = updates.begin(start.unwrap_or(Start::Takeover)).await;
+            begun.log();
+            if matches!(begun, Begun::OnTrial) && start.is_none() {
+                updates.serves().await;
+            }
+        }
+        Some(updates)
     }
 
     /// The file that `init` would make.
@@ -157,6 +186,14 @@ impl RealLinks {
         files::write_private(&self.folder.config, config::template().as_bytes())?;
         config::load(&self.folder.config).map(|(config, _)| config)
     }
+}
+
+fn trouble(texts: &Texts, kind: TroubleKind, key: &str) -> Opened {
+    Opened::Trouble { trouble: Trouble { kind, words: words::words(texts, key, &[]) }, problem: None }
+}
+
+fn no_folder(texts: &Texts) -> Opened {
+    trouble(texts, TroubleKind::Folder, "problem.folder")
 }
 
 impl Links for RealLinks {
@@ -169,6 +206,7 @@ impl Links for RealLinks {
 struct Own {
     client: Mutex<Option<Client>>,
     statuses: watch::Receiver<Option<Status>>,
+    updates: Option<Updates>,
     /// Ends with the link: socket, config watch, statuses.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -177,7 +215,7 @@ impl Own {
     fn start(
         client: Client,
         asked: mpsc::Sender<SocketCommand>,
-        installed: Option<Installed>,
+        updates: Option<Updates>,
     ) -> std::io::Result<Arc<Self>> {
         let listener = Listener::bind(&client.folder().socket())?;
         let (statuses, receiver) = watch::channel(None);
@@ -195,9 +233,10 @@ impl Own {
                 let client = client.clone();
                 async move { client.finish_former().await }
             }),
-            tokio::spawn(watch_available(client.clone(), installed)),
+            tokio::spawn(watch_updates(client.clone(), updates.clone())),
         ];
-        Ok(Arc::new(Self { client: Mutex::new(Some(client)), statuses: receiver, tasks: Mutex::new(tasks) }))
+        let (client, tasks) = (Mutex::new(Some(client)), Mutex::new(tasks));
+        Ok(Arc::new(Self { client, statuses: receiver, updates, tasks }))
     }
 
     fn client(&self) -> Result<Client, LinkError> {
@@ -213,17 +252,24 @@ impl Drop for Own {
     }
 }
 
-/// Looks whether there is another version. What our installer has put here is brought to it by that version's own, which is a
+/// Watches over the trial of this version, and looks whether there is another one. What our installer has put here is brought to it by that version's own, which is a
 /// target of its own. Anything else is only told of: the release names the same version of `petit-client`, which comes in one
 /// package with the tray app.
-async fn watch_available(client: Client, installed: Option<Installed>) {
-    let Some(Installed { program, means }) = installed else { return };
-    let released = match means {
+async fn watch_updates(client: Client, updates: Option<Updates>) {
+    let Some(updates) = updates else { return };
+    let released = match updates.means() {
         Means::Installer => installer::PROGRAM,
         Means::Told | Means::Upgrade => "petit-client",
     };
-    let updates = Updates::of(client.folder(), &program).by(means);
-    client.watch_available(&updates, &Target::of(released, brand::here())).await;
+    let target = Target::of(released, brand::here());
+    let watch_trials = async {
+        if updates.means() == Means::Installer {
+            // Nothing restarts here but an installer.
+            let (restart, _) = mpsc::channel(1);
+            updates.watch(client.statuses(), &restart).await;
+        }
+    };
+    tokio::join!(client.watch_available(&updates, &target), watch_trials);
 }
 
 /// Statuses as they are told to whoever watches the link.
@@ -314,6 +360,10 @@ impl Link for Own {
     fn end(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // First: what ends is cut off when it takes too long.
+            if let Some(updates) = self.updates.as_ref().filter(|it| it.means() == Means::Installer) {
+                updates.stopped().await;
+            }
             if let Some(client) = client {
                 client.stop().await;
             }

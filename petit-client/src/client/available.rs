@@ -214,7 +214,8 @@ impl Watching<'_> {
         if let Some(version) = self.wanted_of(&advice.step) {
             self.offered(counter, &version).await;
             self.turns.put_off();
-            return self.install_by_installer(&version, standing).await;
+            self.install_by_installer(&version, standing).await;
+            return self.turns.in_vain(&version, Instant::now());
         }
         let (version, plan) = match advice.step {
             Step::Nothing => {
@@ -234,7 +235,10 @@ impl Watching<'_> {
                 let plan = self.plan(&version);
                 let installs = plan.is_none() && is_online;
                 self.offered(counter, &version).await;
-                let plan = plan.unwrap_or(UpdatePlan::Itself { hours: settings.hours });
+                let plan = match self.failure(&version) {
+                    Some(failed) if plan == Some(UpdatePlan::Later) => failed,
+                    _ => plan.unwrap_or(UpdatePlan::Itself { hours: settings.hours }),
+                };
                 let shown = Available { version: Some(version.clone()), plan: Some(plan), standing };
                 self.show(shown.clone()).await;
                 return match installs {
@@ -258,7 +262,8 @@ impl Watching<'_> {
 
     /// The version that a person wants now, where it can be had in this way and nobody has said no.
     fn wanted_of(&self, step: &Step<'_>) -> Option<Version> {
-        let can_be_wanted = self.wanted && self.updates.means() == Means::Installer;
+        let can_be_wanted =
+            self.wanted && self.updates.means() == Means::Installer && !self.updates.is_trial_on();
         match step {
             _ if !can_be_wanted => None,
             Step::Ask { version } | Step::Wait { version, .. } => Some(version.clone()),
@@ -269,11 +274,17 @@ impl Watching<'_> {
 
     /// How a person installs it.
     fn by_hand(&self, version: &Version) -> UpdatePlan {
-        match (self.updates.means(), &self.failed) {
-            (Means::Upgrade | Means::Told, _) => UpdatePlan::Hand,
-            (Means::Installer, Some((of, why))) if of == version => UpdatePlan::Failed { why: *why },
-            (Means::Installer, _) => UpdatePlan::Window,
+        match self.updates.means() {
+            Means::Upgrade | Means::Told => UpdatePlan::Hand,
+            Means::Installer if self.updates.is_trial_on() => UpdatePlan::AfterTrial,
+            Means::Installer => self.failure(version).unwrap_or(UpdatePlan::Window),
         }
+    }
+
+    /// What has become of a version when it was to be installed last, where that was nothing.
+    fn failure(&self, version: &Version) -> Option<UpdatePlan> {
+        let (_, why) = self.failed.as_ref().filter(|(of, _)| of == version)?;
+        Some(UpdatePlan::Failed { why: *why })
     }
 
     /// Who installs what this process does not.

@@ -89,6 +89,30 @@ fn only_the_time_that_it_is_connected_counts_against_it() {
     assert_eq!(watch.see(&online, at(2020), sets_up), Some(Outcome::DoesNot));
 }
 
+#[test]
+fn while_it_is_switched_off_nothing_counts_against_it() {
+    let begin = Instant::now();
+    let at = |seconds: u64| begin + Duration::from_secs(seconds);
+    let off = status(&Connection::Off, &[("web", "red")]);
+    let mut watch = watch_of(&["web"]);
+    assert_eq!(watch.see(&status(&ONLINE, &[("web", "red")]), at(0), sets_up), None);
+    assert_eq!(watch.see(&off, at(60), sets_up), None);
+    assert_eq!((watch.see(&off, at(100_000), sets_up), watch.due()), (None, None));
+    assert_eq!(watch.see(&status(&AWAY, &[("web", "red")]), at(200_000), sets_up), None);
+    assert_eq!(watch.see(&status(&ONLINE, &[("web", "red")]), at(200_001), sets_up), None);
+    assert_eq!(watch.due(), Some(at(200_061)), "as much as it had left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_switched_off_keeps_its_way_back_until_it_is_connected() {
+    let (sender, statuses) = watch::channel(status(&Connection::Off, &[]));
+    let lasts = tokio::spawn(lasts(KEPT, statuses));
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert!(!lasts.is_finished());
+    sender.send(status(&ONLINE, &[])).unwrap();
+    assert!(lasts.await.unwrap());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_light_that_comes_back_in_time_ends_the_trial_and_silence_ends_it_later() {
     let (sender, statuses) = watch::channel(status(&ONLINE, &[("web", "red")]));

@@ -8,7 +8,7 @@ use petit_host::update::{Stage, Time, Trial, WayBack};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::{UpdateError, Updates, Verdict};
+use super::{Means, UpdateError, Updates, Verdict};
 use crate::config::edit;
 use crate::daemon::Restart;
 use crate::status::{Connection, Light, Status};
@@ -25,6 +25,8 @@ const UNCONNECTED: Duration = Duration::from_mins(30);
 const BEGINS_WITHIN: Duration = Duration::from_mins(2);
 /// How soon the version before is connected where a new one was not and the line is not the reason.
 const CONNECTS_WITHIN: Duration = Duration::from_mins(2);
+/// How long the installer that puts the version before back may take to end this one, before it is run again.
+const PUT_BACK_WITHIN: Duration = Duration::from_mins(15);
 /// How long somebody is waited for who updates the program, before it is tried again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -50,6 +52,7 @@ impl Updates {
             };
             let pause = match settled {
                 Ok(Due::Look) => LOOK_EVERY,
+                Ok(Due::Installer) => PUT_BACK_WITHIN,
                 Ok(Due::Restart) => {
                     is_to_go = true;
                     ask(restart).await;
@@ -89,7 +92,8 @@ impl Updates {
         if let Some(trial) =
             trial.as_ref().filter(|trial| trial.before == self.own && trial.version != self.own)
         {
-            if left_over.is_due(trial, Instant::now()) {
+            // Whoever has an installer at it waits for its end.
+            if self.means != Means::Installer && left_over.is_due(trial, Instant::now()) {
                 self.end_of_nobodys(in_place).await?;
             }
             return Ok(Due::Look);
@@ -121,6 +125,9 @@ impl Updates {
         let Some(trial) = self.own_trial()? else { return Ok(Due::Look) };
         tracing::error!("going back to the version before");
         let way = self.go_back(&lock, trial, verdict).await?;
+        if self.means == Means::Installer {
+            return Ok(if way == WayBack::Taken { Due::Installer } else { Due::Look });
+        }
         let is_replaced = way == WayBack::Taken || self.place.is_of_this_process() == Some(false);
         Ok(if is_replaced { Due::Restart } else { Due::Look })
     }
@@ -209,6 +216,8 @@ enum Due {
     Look,
     /// Another program is in its place, and is to run.
     Restart,
+    /// An installer is at it, and ends this process.
+    Installer,
 }
 
 /// Since when a version has been in place of this one that nobody begins.
@@ -230,15 +239,19 @@ impl LeftOver {
     }
 }
 
-/// Waits until a version has been there for a while, and is connected. False when it was not connected for too long.
+/// Waits until a version has been there for a while, and is connected. False when it was not connected for too long; while it
+/// is switched off nothing is told by that.
 pub(super) async fn lasts(kept: Duration, mut statuses: watch::Receiver<Status>) -> bool {
     let until = Instant::now() + kept;
     let mut away_since = None;
     loop {
         let now = Instant::now();
-        let is_online = matches!(statuses.borrow_and_update().connection, Connection::Online { .. });
-        away_since = if is_online { None } else { Some(away_since.unwrap_or(now)) };
+        let connection = statuses.borrow_and_update().connection.clone();
+        let is_off = connection == Connection::Off;
+        let is_online = matches!(connection, Connection::Online { .. });
+        away_since = if is_online || is_off { None } else { Some(away_since.unwrap_or(now)) };
         let due = match away_since {
+            None if is_off => now + AGAIN,
             None if now >= until => return true,
             None => until,
             Some(since) if now >= since + UNCONNECTED => return false,
@@ -337,6 +350,11 @@ impl Watch {
     ) -> Option<Outcome> {
         if let Some(Contact::Online(since)) = self.contact {
             self.left = self.left.saturating_sub(now.saturating_duration_since(since));
+        }
+        if status.connection == Connection::Off {
+            // Whoever has switched it off says nothing of the version.
+            self.contact = None;
+            return None;
         }
         let is_online = matches!(status.connection, Connection::Online { .. });
         self.contact = Some(match self.contact {

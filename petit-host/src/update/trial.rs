@@ -36,6 +36,9 @@ pub struct Trial {
     /// It has begun, and has not ended in an orderly way.
     #[serde(default)]
     is_running: bool,
+    /// It has begun at least once.
+    #[serde(default)]
+    has_begun: bool,
     #[serde(default)]
     crashes: Vec<Time>,
     /// How often it has said why it cannot begin.
@@ -103,6 +106,8 @@ enum TrialStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     Fresh,
+    /// By an installer that has put this version back into the place of one that did not run.
+    PutBack,
     /// By a process whose place it takes, and which goes on when it fails.
     Takeover,
 }
@@ -129,6 +134,7 @@ impl Trial {
             before,
             test,
             is_running: false,
+            has_begun: false,
             crashes: Vec::new(),
             excuses: 0,
             works_since: None,
@@ -151,8 +157,9 @@ impl Trial {
         if let Some(verdict) = self.goes_back_for() {
             return Beginning::PutBack(verdict);
         }
+        self.has_begun = true;
         // The process before one that takes over has not ended.
-        if start == Start::Fresh {
+        if start != Start::Takeover {
             if self.is_running {
                 self.crashes.push(now);
             }
@@ -177,6 +184,22 @@ impl Trial {
     /// True when a process of this version has begun, and has not ended in an orderly way.
     pub fn is_running(&self) -> bool {
         self.is_running
+    }
+
+    /// True when a process of this version has begun, however it ended.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// Why the version before is there again where this one has not said that it [goes back](Self::goes_back): the one
+    /// before was begun in this way.
+    pub fn came_back_for(&self, start: Start) -> Verdict {
+        match start {
+            Start::PutBack => Verdict::DoesNotWork,
+            // It ran, so its installer was done: whoever put the one before there wanted it.
+            Start::Fresh | Start::Takeover if self.has_begun => Verdict::Declined,
+            Start::Fresh | Start::Takeover => Verdict::NotTried,
+        }
     }
 
     /// It ends in an orderly way: that is no crash.

@@ -14,6 +14,9 @@ use tokio::sync::mpsc;
 use super::automatic::hours;
 use super::*;
 
+/// Waits between two looks at what another process brings about.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Waits until the client of the tray app says that of itself.
 async fn until(link: &dyn Link, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
     let mut statuses = link.statuses();
@@ -85,7 +88,8 @@ async fn the_installer_of_a_version_is_run_when_a_person_wants_it_and_what_comes
     let mut release = Release::new();
     release.put_installer(&here(), NEXT, setup.script().as_bytes());
     let home = Home::told(&release, "mode = \"never\"").await;
-    let (link, _) = tray_of(&home, Means::Installer).await;
+    let (link, program) = tray_of(&home, Means::Installer).await;
+    let trial = program.with_file_name(".petit-desktop.trial");
     let plan = |plan: UpdatePlan| move |status: &Status| status.update == Some(plan.clone());
     until(&*link, "never", plan(UpdatePlan::Nobody)).await;
     link.install_update().unwrap();
@@ -95,21 +99,68 @@ async fn the_installer_of_a_version_is_run_when_a_person_wants_it_and_what_comes
 
     link.install_update().unwrap();
     until(&*link, "the installer", plan(UpdatePlan::Now { fetched: None })).await;
+    // Said before the installer ends this process: a version that cannot says nothing.
+    home.until_stage(&Stage::OnTrial).await;
+    assert!(trial.exists());
     setup.ends_with(3).await;
     until(&*link, "its failure", plan(UpdatePlan::Failed { why: UpdateFault::Installer })).await;
     assert_eq!(setup.calls(), "/S\n");
     home.until_stage(&Stage::Failed).await;
+    assert!(!trial.exists(), "nothing is on trial");
 
     link.install_update().unwrap();
     until(&*link, "the installer", plan(UpdatePlan::Now { fetched: None })).await;
     setup.ends_with(0).await;
     // It would have ended this process.
-    until(&*link, "its end", plan(UpdatePlan::Window)).await;
+    until(&*link, "its end", plan(UpdatePlan::Failed { why: UpdateFault::Installer })).await;
     assert_eq!(setup.calls(), "/S\n/S\n");
 
+    // What was tried in vain is not tried again at once, and why is not forgotten.
+    home.allow("mode = \"never\"");
+    until(&*link, "never", plan(UpdatePlan::Nobody)).await;
     home.allow(&format!("mode = \"automatic\"\n{}", hours(-1, 4)));
-    until(&*link, "by itself", plan(UpdatePlan::Now { fetched: None })).await;
-    setup.ends_with(0).await;
+    until(&*link, "its failure", plan(UpdatePlan::Failed { why: UpdateFault::Installer })).await;
+    link.end().await;
+}
+
+#[tokio::test]
+async fn the_installer_of_a_version_is_run_by_itself_where_that_is_allowed() {
+    let setup = Setup::new();
+    let mut release = Release::new();
+    release.put_installer(&here(), NEXT, setup.script().as_bytes());
+    let home = Home::told(&release, &format!("mode = \"automatic\"\n{}", hours(-1, 4))).await;
+    let (link, _) = tray_of(&home, Means::Installer).await;
+    until(&*link, "by itself", |status| status.update == Some(UpdatePlan::Now { fetched: None })).await;
+    setup.ends_with(3).await;
+    let failed = UpdatePlan::Failed { why: UpdateFault::Installer };
+    until(&*link, "its failure", |status| status.update == Some(failed.clone())).await;
+    link.end().await;
+}
+
+#[tokio::test]
+async fn a_version_in_which_not_all_works_that_did_has_the_one_before_put_back() {
+    let mut release = Release::new();
+    release.put(NEXT, &of_version(NEXT));
+    let mut home = Home::told(&release, "mode = \"never\"").await;
+    home.service.take().unwrap().stop().await;
+    let program = home.program.with_file_name("petit-desktop");
+    let called = home.program.with_file_name("called");
+    let before = home.program.with_file_name("before.exe");
+    std::fs::write(&before, format!("#!/bin/sh\necho \"$@\" >>{}\n", called.display())).unwrap();
+    std::fs::set_permissions(&before, PermissionsExt::from_mode(0o700)).unwrap();
+    // As the version before writes it down, with less patience.
+    let trial = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"), "before": "0.0.1", "config": home.client.config(),
+        "worked": ["web"], "within_seconds": 1, "kept_seconds": 300, "step": "trying",
+    });
+    std::fs::write(program.with_file_name(".petit-desktop.trial"), trial.to_string()).unwrap();
+    let (link, _) = tray_of(&home, Means::Installer).await;
+    soon("the installer of the version before", async {
+        while !std::fs::read_to_string(&called).is_ok_and(|said| said == "/S /BACK\n") {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    })
+    .await;
     link.end().await;
 }
 

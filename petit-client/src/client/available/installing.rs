@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use petit_engine::proto::control::FetchedBy;
 use petit_host::cli::chain;
-use petit_host::update::{Bundle, Stage, Step, Time, Version, verify};
+use petit_host::update::{Artifact, Bundle, Stage, Step, Time, Trial, Version, verify};
 
 use super::{Available, Unknown, Watching, by_itself};
 use crate::client::Client;
@@ -12,7 +12,10 @@ use crate::config::{UpdateMode, UpdateSettings};
 use crate::releases::{Fetcher, ReleaseError};
 use crate::status::{UpdatePlan, VersionStanding};
 use crate::updates::installer::{self, InstallError};
+use crate::updates::{KEPT, TRIAL, UpdateError, working};
 
+/// How long somebody is waited for who changes the files beside the program.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is shown how much has come.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
@@ -31,19 +34,17 @@ impl Watching<'_> {
         standing: Option<VersionStanding>,
     ) {
         self.failed = None;
-        if !self.wanted && !self.is_attempt_noted(version).await {
+        // Whoever clicks need not wait; what goes on by itself afterwards does.
+        if !self.is_attempt_noted(version).await && !self.wanted {
             return tracing::warn!(%version, "another version is not installed, as that cannot be written down");
         }
         tracing::info!(%version, "installing another version");
         // On the heap: it is large, and hardly ever there.
-        match Box::pin(self.by_installer(version, standing)).await {
-            Ok(()) => tracing::info!(%version, "the installer of another version has ended"),
-            Err(error) => {
-                tracing::warn!(%version, error = %chain(&error), "another version was not installed");
-                self.updates.progresses(|progress| progress.becomes(version, Stage::Failed)).await;
-                self.failed = Some((version.clone(), error.fault()));
-            }
-        }
+        let error = Box::pin(self.by_installer(version, standing)).await;
+        tracing::warn!(%version, error = %chain(&error), "another version was not installed");
+        self.failed = error.fault().map(|fault| (version.clone(), fault));
+        let stage = if self.failed.is_some() { Stage::Failed } else { Stage::Waiting };
+        self.updates.progresses(|progress| progress.becomes(version, stage)).await;
     }
 
     /// Writes down that this client tries by itself: what is not written down would be tried again and again.
@@ -53,11 +54,54 @@ impl Watching<'_> {
         self.updates.progress().is_ok_and(|progress| progress.next_attempt(version, now) > now)
     }
 
-    async fn by_installer(
+    /// Returns why nothing has come of it.
+    async fn by_installer(&self, version: &Version, standing: Option<VersionStanding>) -> InstallError {
+        let (fetcher, artifact) = match self.fetch_installer(version, standing).await {
+            Ok(fetched) => fetched,
+            Err(error) => return error,
+        };
+        if let Err(error) = self.put_on_trial(version).await {
+            return error.into();
+        }
+        let error = installer::run(&fetcher.place_of(&artifact), &artifact).await;
+        if let Err(error) = self.end_of_trial(version).await {
+            tracing::warn!(error = %chain(&error), "what is known of the trial cannot be removed");
+        }
+        error
+    }
+
+    /// Writes down that a version is on trial, before its installer ends this process: it may be one that cannot.
+    async fn put_on_trial(&self, version: &Version) -> Result<(), UpdateError> {
+        let worked = working(&self.client.status().await);
+        let test = self.updates.test(worked, TRIAL, KEPT);
+        let place = self.updates.place();
+        {
+            let _lock = place.lock(PATIENCE).await?;
+            place.write_trial(&Trial::new(version.clone(), self.updates.own().clone(), test))?;
+        }
+        self.updates.progresses(|progress| progress.becomes(version, Stage::OnTrial)).await;
+        // The one before says it: what it has not said by its end nobody says where the new one does not run.
+        self.report().await;
+        Ok(())
+    }
+
+    /// Nothing has come of the trial of a version: this one goes on.
+    async fn end_of_trial(&self, version: &Version) -> Result<(), UpdateError> {
+        let place = self.updates.place();
+        let _lock = place.lock(PATIENCE).await?;
+        let is_its = |trial: &Trial| trial.version == *version && trial.before == *self.updates.own();
+        if place.trial()?.as_ref().is_some_and(is_its) {
+            place.end_trial()?;
+        }
+        Ok(())
+    }
+
+    /// Fetches the installer of a version and shows how much of it has come.
+    async fn fetch_installer(
         &self,
         version: &Version,
         standing: Option<VersionStanding>,
-    ) -> Result<(), InstallError> {
+    ) -> Result<(Fetcher, Artifact), InstallError> {
         let source = self.client.shared.inner.lock().await.agent.as_ref().map(|agent| agent.source());
         let source = source.ok_or(ReleaseError::Unregistered)?;
         let roots = self.updates.place().read_roots()?.ok_or(InstallError::NotAnyMore)?;
@@ -83,8 +127,7 @@ impl Watching<'_> {
             plan: Some(UpdatePlan::Now { fetched }),
             standing: standing.clone(),
         };
-        let fetching = fetcher.artifact(artifact);
-        tokio::pin!(fetching);
+        let mut fetching = Box::pin(fetcher.artifact(artifact));
         loop {
             self.show(shown(Some(fetcher.fetched(artifact)))).await;
             if let Ok(fetched) = tokio::time::timeout(SHOWN_EVERY, &mut fetching).await {
@@ -96,7 +139,9 @@ impl Watching<'_> {
             return Err(InstallError::NotAnyMore);
         }
         self.show(shown(None)).await;
-        installer::run(&fetcher.place_of(artifact)).await
+        let artifact = artifact.clone();
+        drop(fetching);
+        Ok((fetcher, artifact))
     }
 
     /// The customer's say, which may have changed while it was fetched.

@@ -1,0 +1,169 @@
+//! A program that an installer has put here, and its way back: the installer of the version before.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use petit_host::update::{KEPT, MAX_CRASHES, Stage, Start, Trial, Verdict, Version};
+
+use super::super::{Begun, Means, TRIAL, Updates};
+use super::BEFORE;
+use crate::folder::Folder;
+
+const BEFORE_THIS: &str = "0.0.1";
+const NEXT: &str = "9.9.9";
+
+/// A tray app, and what is beside it.
+struct Home {
+    dir: tempfile::TempDir,
+    updates: Updates,
+}
+
+impl Home {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("kept/config.toml");
+        let folder = Folder::of(&config);
+        folder.make().unwrap();
+        std::fs::write(&config, "").unwrap();
+        let program = dir.path().join("petit");
+        std::fs::hard_link(std::env::current_exe().unwrap(), &program)
+            .or_else(|_| std::fs::copy(std::env::current_exe().unwrap(), &program).map(drop))
+            .unwrap();
+        let updates = Updates::of(&folder, &program).by(Means::Installer);
+        Self { dir, updates }
+    }
+
+    /// With the installer of the version before, which writes down how it was called.
+    fn with_way_back() -> Self {
+        let home = Self::new();
+        let before = home.dir.path().join(BEFORE);
+        let script = format!("#!/bin/sh\necho \"$@\" >>{}\n", home.called().display());
+        std::fs::write(&before, script).unwrap();
+        std::fs::set_permissions(&before, std::fs::Permissions::from_mode(0o700)).unwrap();
+        home
+    }
+
+    fn called(&self) -> PathBuf {
+        self.dir.path().join("called")
+    }
+
+    async fn until_called(&self) {
+        let calls = async {
+            while !std::fs::read_to_string(self.called()).is_ok_and(|said| said == "/S /BACK\n") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), calls).await.expect("the installer to be run");
+    }
+
+    async fn put_on_trial(&self, version: &Version, before: &Version) -> Trial {
+        self.updates.progresses(|progress| progress.offered(7, version, Stage::OnTrial)).await;
+        let test = self.updates.test(vec!["web".to_owned()], TRIAL, KEPT);
+        let trial = Trial::new(version.clone(), before.clone(), test);
+        self.updates.place.write_trial(&trial).unwrap();
+        trial
+    }
+
+    /// This version is on trial.
+    async fn on_trial(self) -> Self {
+        let own = self.updates.own.clone();
+        self.put_on_trial(&own, &BEFORE_THIS.parse().unwrap()).await;
+        self
+    }
+
+    /// What is known of another version once this one has begun.
+    async fn knows_of_next(&self, start: Start) -> (Option<Stage>, bool, bool) {
+        let next = NEXT.parse().unwrap();
+        self.updates.begin(start).await;
+        assert!(self.updates.place.trial().unwrap().is_none(), "its trial is over");
+        let history = self.updates.history().unwrap();
+        let stage = self.updates.report().map(|report| report.state);
+        (stage, history.is_bad(&next), history.is_by_hand(&next))
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_crashes_again_and_again_has_the_installer_of_the_one_before_run() {
+    let home = Home::with_way_back().on_trial().await;
+    for _ in 0..MAX_CRASHES {
+        assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::OnTrial));
+    }
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::PutBack));
+    home.until_called().await;
+    let trial = home.updates.place.trial().unwrap().unwrap();
+    assert_eq!(trial.goes_back_for(), Some(Verdict::DoesNotWork), "until the one before has begun");
+    assert!(home.updates.history().unwrap().is_bad(&home.updates.own));
+}
+
+#[tokio::test]
+async fn without_the_installer_of_the_one_before_a_version_goes_on() {
+    let home = Home::new().on_trial().await;
+    for _ in 0..MAX_CRASHES {
+        home.updates.begin(Start::Fresh).await;
+    }
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::NoWayBack));
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::Usual));
+}
+
+#[tokio::test]
+async fn a_version_without_a_client_goes_back_at_once_and_is_left_to_people() {
+    let home = Home::with_way_back();
+    home.updates.cannot_begin().await;
+    assert!(!home.called().exists(), "nothing is on trial");
+    let home = home.on_trial().await;
+    home.updates.begin(Start::Fresh).await;
+    home.updates.cannot_begin().await;
+    home.until_called().await;
+    let history = home.updates.history().unwrap();
+    assert!(history.is_by_hand(&home.updates.own) && !history.is_bad(&home.updates.own));
+}
+
+#[tokio::test]
+async fn the_version_before_knows_why_it_is_there_again() {
+    let next: Version = NEXT.parse().unwrap();
+    // The installer has given up before it changed anything.
+    let home = Home::new();
+    let own = home.updates.own.clone();
+    home.put_on_trial(&next, &own).await;
+    assert_eq!(home.knows_of_next(Start::Fresh).await, (Some(Stage::Failed), false, false));
+
+    // It has died before it could say a word.
+    home.put_on_trial(&next, &own).await;
+    assert_eq!(home.knows_of_next(Start::PutBack).await, (Some(Stage::PutBack), true, false));
+
+    // It was there, has ended in an orderly way, and a person has run the other installer.
+    let home = Home::new();
+    let mut trial = home.put_on_trial(&next, &own).await;
+    trial.begins(&next, Start::Fresh, petit_host::update::Time::now());
+    trial.ends();
+    home.updates.place.write_trial(&trial).unwrap();
+    assert_eq!(home.knows_of_next(Start::Fresh).await, (Some(Stage::Declined), false, true));
+
+    // What it has said itself counts.
+    let home = Home::new();
+    let mut trial = home.put_on_trial(&next, &own).await;
+    trial.goes_back(Verdict::Unconnected);
+    home.updates.place.write_trial(&trial).unwrap();
+    assert_eq!(home.knows_of_next(Start::PutBack).await, (Some(Stage::Unconnected), false, false));
+}
+
+#[tokio::test]
+async fn what_a_person_has_put_back_long_after_its_trial_stays() {
+    let next: Version = NEXT.parse().unwrap();
+    let home = Home::new();
+    home.updates.progresses(|progress| progress.offered(7, &next, Stage::Works)).await;
+    assert_eq!(home.knows_of_next(Start::Fresh).await, (Some(Stage::Declined), false, true));
+    // One that only waits for its hours is no other one's matter.
+    let home = Home::new();
+    home.updates.progresses(|progress| progress.offered(7, &next, Stage::Waiting)).await;
+    assert_eq!(home.knows_of_next(Start::Fresh).await, (Some(Stage::Waiting), false, false));
+}
+
+#[tokio::test]
+async fn a_third_version_that_a_person_has_installed_is_on_no_trial() {
+    let home = Home::with_way_back();
+    home.put_on_trial(&NEXT.parse().unwrap(), &BEFORE_THIS.parse().unwrap()).await;
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::Usual));
+    assert!(home.updates.place.trial().unwrap().is_none() && !home.called().exists());
+}
