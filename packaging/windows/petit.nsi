@@ -13,8 +13,8 @@
 ; gone, and leaves itself alone in FOLDER; where it fails, why is in %TEMP%\${ID}-uninstall.log.
 ;
 ; It keeps itself beside the programs as setup.exe, and the one of the version before as before.exe. A version that the tray
-; app has fetched is on trial (.petit.exe.trial, petit-client/src/updates): where it dies again and again soon after it was
-; started, before.exe /S /BACK puts the version before back. The tray app runs the same where it runs and does not work.
+; app has fetched is on trial (.petit.exe.trial, petit-client/src/updates): where it dies again and again, before.exe /S /BACK
+; puts the version before back. The tray app runs the same where it runs and does not work.
 
 ; The usual stub is of 32 bits. The programs are not, so nothing is lost with one of 64.
 Target amd64-unicode
@@ -44,11 +44,13 @@ Target amd64-unicode
 !define RUNS_ALREADY 5
 !define NOT_ITS_USERS 6
 !define DOES_NOT_RUN 7
+; What our programs exit with when asked for something while they do not run (petit-host/src/exit.rs).
+!define NOT_RUNNING 3
 
 ; How long a program of ours may take to do what it was asked, in ms. It is done within a second or two.
 !define PATIENCE 60000
-; How long it is watched whether a version on trial stays, in seconds: it has shown by then whether it works.
-!define WATCHED 180
+; How long it is watched at most whether a version on trial stays, in seconds: longer than a trial without a line takes.
+!define WATCHED 2400
 ; How often it is started in that time.
 !define STARTS 3
 
@@ -96,8 +98,10 @@ Var Left
 Var Kept
 Var Shortcut
 Var Mutex
-; 1 where this is the version before, which is to come back.
+; 1 where this is the version before, which is to come back; 2 where the other one could not even be started.
 Var Back
+; 1 once the tray app of this version is in its place.
+Var Placed
 Var Starts
 Var Until
 Var Exit
@@ -152,10 +156,12 @@ again:
   Call ${un}IsRunning
   Pop $0
   ${If} $0 == 1
-    ; Whatever it says to that: where it has ended, it runs again afterwards.
-    StrCpy $TrayRan 1
     nsExec::Exec /TIMEOUT=${PATIENCE} '"$INSTDIR\petit.exe" quit'
     Pop $0
+    ; Where another program has the file open nothing was running.
+    ${If} $0 != ${NOT_RUNNING}
+      StrCpy $TrayRan 1
+    ${EndIf}
     Push "$INSTDIR\petit.exe"
     Call ${un}HasNotEnded
     Pop $0
@@ -185,7 +191,7 @@ again:
 runs:
   MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "$(STILL_RUNS)" /SD IDCANCEL IDRETRY again
   !insertmacro LOG "stopped: ${NAME} runs and did not end when it was asked to"
-  Call ${un}StartAgain
+  Call ${un}GiveUp
   SetErrorLevel ${STILL_RUNNING}
   Quit
 FunctionEnd
@@ -201,6 +207,21 @@ Function ${un}StartAgain
     Pop $0
     !insertmacro LOG "petit-client was running and was started again ($0)"
   ${EndIf}
+FunctionEnd
+
+; Nothing comes of it: what is there stays, and runs again.
+Function ${un}GiveUp
+!if "${un}" == ""
+  ${If} $Back <> 0
+    ; What was there may have died before.
+    StrCpy $TrayRan 1
+  ${ElseIf} $Placed != 1
+    ; The version that was to be tried is not.
+    Delete "$INSTDIR\.petit.exe.trial"
+  ${EndIf}
+  RMDir /r "$INSTDIR\new"
+!endif
+  Call ${un}StartAgain
 FunctionEnd
 
 ; One at a time.
@@ -230,6 +251,11 @@ Function .onInit
   ${GetOptions} $0 "/BACK" $1
   ${IfNot} ${Errors}
     StrCpy $Back 1
+    ${If} $1 == "=unused"
+      StrCpy $Back 2
+    ${EndIf}
+    ; Where it lies, wherever another installation was made since.
+    StrCpy $INSTDIR $EXEDIR
   ${EndIf}
 FunctionEnd
 
@@ -263,7 +289,7 @@ FunctionEnd
 ; What was ended runs again, whatever the rest has come to.
 Function .onInstFailed
   !insertmacro LOG "failed: a file could not be written"
-  Call StartAgain
+  Call GiveUp
   SetErrorLevel 2
 FunctionEnd
 
@@ -443,21 +469,21 @@ FunctionEnd
 
 ; The installer of the version that is there becomes the way back. $R0 is that version.
 Function KeepBefore
-  ${If} $Back == 1
+  ${If} $Back <> 0
   ${OrIf} $R0 == "${VERSION}"
   ${OrIf} $EXEPATH == "$INSTDIR\setup.exe"
+  ${OrIfNot} ${FileExists} "$INSTDIR\setup.exe"
     Return
   ${EndIf}
-  ; Not that of a version long ago.
-  Delete "$INSTDIR\before.exe"
-  ${If} ${FileExists} "$INSTDIR\setup.exe"
-    Push "$INSTDIR\setup.exe"
-    Push "$INSTDIR\before.exe"
-    Call IsInTheWay
-    Pop $0
-    ${If} $0 == 1
-      !insertmacro LOG "the installer of $R0 cannot be kept: there is no way back to it"
-    ${EndIf}
+  ; A copy: what goes wrong from here on does not take the next attempt's way back.
+  ClearErrors
+  CopyFiles /SILENT "$INSTDIR\setup.exe" "$INSTDIR\new\before.exe"
+  StrCpy $0 1
+  ${IfNot} ${Errors}
+    !insertmacro TRY_TO_PLACE "before.exe"
+  ${EndIf}
+  ${If} $0 == 1
+    !insertmacro LOG "the installer of $R0 cannot be kept: there is no way back to it"
   ${EndIf}
 FunctionEnd
 
@@ -503,6 +529,34 @@ Function HowTrayEnds
   Exch $1
 FunctionEnd
 
+; Waits longer before each further start: what keeps a program from starting may pass.
+Function RestBetweenStarts
+  ${If} $Starts == 1
+    Sleep 5000
+  ${Else}
+    Sleep 20000
+  ${EndIf}
+FunctionEnd
+
+; Has the version before come back, and tries that again where it cannot be now.
+Function HaveBefore
+  StrCpy $1 "/BACK"
+  ${If} $Exit == "not started"
+    StrCpy $1 "/BACK=unused"
+  ${EndIf}
+  StrCpy $2 60000
+  ${Do}
+    ExecWait '"$INSTDIR\before.exe" /S $1' $0
+    ${If} $0 == 0
+    ${OrIf} $2 > 900000
+    ${OrIfNot} ${FileExists} "$INSTDIR\before.exe"
+      ${ExitDo}
+    ${EndIf}
+    Sleep $2
+    IntOp $2 $2 * 4
+  ${Loop}
+FunctionEnd
+
 ; Starts a version that is on trial and watches whether it stays. One that dies at once cannot go back by itself.
 Function WatchTrial
   !insertmacro LOG "${NAME} was running and was started again; ${VERSION} is on trial"
@@ -526,21 +580,29 @@ Function WatchTrial
     ${EndIf}
     ${If} $Exit == ""
     ${OrIf} $Exit == "0"
+    ${OrIfNot} ${FileExists} "$INSTDIR\petit.exe"
+      Return
+    ${EndIf}
+    ; Where the computer goes down everything ends.
+    System::Call 'user32::GetSystemMetrics(i 0x2000) i .r0' ; SM_SHUTTINGDOWN
+    ${If} $0 <> 0
       Return
     ${EndIf}
     ${If} $Starts >= ${STARTS}
       ${ExitDo}
     ${EndIf}
+    Call RestBetweenStarts
   ${Loop}
   Call AppendToLog
   !insertmacro LOG "${VERSION} does not stay: petit.exe has ended $Starts times, last with $Exit"
   ${If} ${FileExists} "$INSTDIR\before.exe"
     !insertmacro LOG "the version before comes back"
     FileClose $Log
-    Exec '"$INSTDIR\before.exe" /S /BACK'
+    Call HaveBefore
   ${Else}
     !insertmacro LOG "there is no version to go back to"
     FileClose $Log
+    Exec '"$INSTDIR\petit.exe" --autostart'
   ${EndIf}
   SetErrorLevel ${DOES_NOT_RUN}
   Quit
@@ -554,7 +616,7 @@ FunctionEnd
 Section
   Call CheckFolder
   SetOutPath "$INSTDIR"
-  ${If} $Back == 1
+  ${If} $Back <> 0
     Call AppendToLog
   ${Else}
     FileOpen $Log "$INSTDIR\install.log" w
@@ -582,6 +644,8 @@ Section
       !insertmacro LOG "$INSTDIR\new\setup.exe cannot be written"
       Abort
     ${EndIf}
+    ; Whatever the one that was started is marked with.
+    SetFileAttributes "$INSTDIR\new\setup.exe" NORMAL
   ${EndIf}
   SetOutPath "$INSTDIR"
   !insertmacro TRY "petit.exe"
@@ -600,10 +664,16 @@ Section
   Call KeepBefore
   ; Last of the programs: until then what starts is the version that was there.
   !insertmacro PLACE "petit.exe"
+  StrCpy $Placed 1
+  ; Before its installer is kept as that of this version.
+  WriteRegStr HKCU "${UNINSTALL}" "DisplayVersion" "${VERSION}"
   ${If} $EXEPATH != "$INSTDIR\setup.exe"
-    !insertmacro PLACE "setup.exe"
+    !insertmacro TRY_TO_PLACE "setup.exe"
+    ${If} $0 == 1
+      !insertmacro LOG "$INSTDIR\setup.exe cannot be written: the next version has no way back to this one"
+    ${EndIf}
   ${EndIf}
-  RMDir "$INSTDIR\new"
+  RMDir /r "$INSTDIR\new"
   WriteUninstaller "$INSTDIR\uninstall.exe"
   Call ChooseShortcut
   CreateShortcut "$SMPROGRAMS\$Shortcut.lnk" "$INSTDIR\petit.exe" "" "$INSTDIR\petit.ico"
@@ -625,7 +695,6 @@ Section
   WriteRegStr HKCU "${CLASSES}\AppUserModelId\${APP_ID}" "IconUri" "$INSTDIR\petit.ico"
 
   WriteRegStr HKCU "${UNINSTALL}" "DisplayName" "${NAME}"
-  WriteRegStr HKCU "${UNINSTALL}" "DisplayVersion" "${VERSION}"
   WriteRegStr HKCU "${UNINSTALL}" "DisplayIcon" "$INSTDIR\petit.ico"
   WriteRegStr HKCU "${UNINSTALL}" "Publisher" "${PUBLISHER}"
   WriteRegStr HKCU "${UNINSTALL}" "InstallLocation" "$INSTDIR"
@@ -645,9 +714,13 @@ Section
     !insertmacro LOG "it starts when its user logs in"
   ${EndIf}
   Call LookForWebView2
-  ${If} $Back == 1
+  ${If} $Back <> 0
     ; Also where what was there did not run any more.
-    Exec '"$INSTDIR\petit.exe" --autostart --put-back'
+    ${If} $Back == 1
+      Exec '"$INSTDIR\petit.exe" --autostart --put-back'
+    ${Else}
+      Exec '"$INSTDIR\petit.exe" --autostart'
+    ${EndIf}
     !insertmacro LOG "${NAME} ${VERSION} was put back and was started"
     StrCpy $TrayRan 0
   ${EndIf}

@@ -60,7 +60,9 @@ fn install(status: &Status, owner: Owner) -> Option<&'static str> {
     match &status.update {
         _ if owner != Owner::Ours => None,
         Some(UpdatePlan::Window | UpdatePlan::Itself { .. }) => Some("note.update.install"),
-        Some(UpdatePlan::Failed { .. } | UpdatePlan::Later) => Some("note.update.again"),
+        Some(UpdatePlan::Failed { .. } | UpdatePlan::Later | UpdatePlan::GivenUp) => {
+            Some("note.update.again")
+        }
         None
         | Some(
             UpdatePlan::Hand
@@ -68,7 +70,6 @@ fn install(status: &Status, owner: Owner) -> Option<&'static str> {
             | UpdatePlan::Other
             | UpdatePlan::Nobody
             | UpdatePlan::AfterTrial
-            | UpdatePlan::GivenUp
             | UpdatePlan::Unknown,
         ) => None,
     }
@@ -112,7 +113,7 @@ mod tests {
             (Some(UpdatePlan::Other), Tone::Off, false),
             (Some(UpdatePlan::Nobody), Tone::Off, false),
             (Some(UpdatePlan::AfterTrial), Tone::Off, false),
-            (Some(UpdatePlan::GivenUp), Tone::Warn, false),
+            (Some(UpdatePlan::GivenUp), Tone::Warn, true),
             (Some(UpdatePlan::Unknown), Tone::Off, false),
         ]
     }

@@ -234,6 +234,16 @@ impl Updates {
             self.place.end_trial()?;
             return Ok(Begun::Usual);
         }
+        if start == Start::PutBack && self.own == from {
+            // What was kept as the way back is this version itself.
+            self.judged(&from, trial.goes_back_for().unwrap_or(Verdict::Unknown)).await;
+            self.place.end_trial()?;
+            return Ok(Begun::NoWayBack);
+        }
+        if self.means == Means::Installer && trial.may_still_begin(&self.own, start) {
+            // Its installer may be at it, and somebody has started this version meanwhile.
+            return Ok(Begun::Usual);
+        }
         match trial.begins(&self.own, start, Time::now()) {
             Beginning::Usual => Ok(Begun::Usual),
             Beginning::OnTrial => {
@@ -255,16 +265,19 @@ impl Updates {
         }
     }
 
-    /// What an installer has put here is changed by people, too: where the version that was there last is a later one, somebody
-    /// has put this one back, and it stays.
+    /// What an installer has put here is changed by people, too: where the version that worked here last is a later one,
+    /// somebody has put this one back, and it stays. One whose installer has given up has taken its trial with it.
     async fn look_back(&self) {
-        let is_last = |report: &Report| {
-            report.version > self.own && [Stage::OnTrial, Stage::Works].contains(&report.state)
-        };
-        let last = self.report().filter(|report| self.means == Means::Installer && is_last(report));
-        if let Some(report) = last {
-            self.judged(&report.version, Verdict::Declined).await;
+        if self.means != Means::Installer {
+            return;
         }
+        let Some(report) = self.report().filter(|report| report.version > self.own) else { return };
+        let verdict = match report.state {
+            Stage::Works => Verdict::Declined,
+            Stage::OnTrial => Verdict::NotTried,
+            _ => return,
+        };
+        self.judged(&report.version, verdict).await;
     }
 
     /// Each client judges for itself; what is to go back goes back whoever begins it.
@@ -288,19 +301,6 @@ impl Updates {
         self.note(Trial::excuses_itself).await;
     }
 
-    /// There is no client of this version, and nobody who would begin it again: the version before takes over, where this one
-    /// is on trial. What is the matter may be no fault of it.
-    pub async fn cannot_begin(&self) {
-        let gone = async {
-            let Some(_) = self.own_trial()? else { return Ok(()) };
-            let lock = self.place.lock(BRIEFLY).await?;
-            let Some(trial) = self.own_trial()? else { return Ok(()) };
-            tracing::error!("this version cannot begin; going back to the one before");
-            self.go_back(&lock, trial, Verdict::Unknown).await.map(drop)
-        };
-        gone.await.unwrap_or_else(|error| unusable(&error));
-    }
-
     async fn note(&self, note: impl FnOnce(&mut Trial)) {
         let noted = async {
             let Some(_) = self.own_trial()? else { return Ok(()) };
@@ -318,6 +318,15 @@ impl Updates {
     fn own_trial(&self) -> Result<Option<Trial>, UpdateError> {
         let trial = self.place.trial()?;
         Ok(trial.filter(|trial| trial.version == self.own && self.is_ours(trial)))
+    }
+
+    /// Has the installer of the version before run, unless that was tried a moment ago.
+    fn has_put_back(&self, trial: &mut Trial) -> Result<WayBack, UpdateError> {
+        if !trial.takes_try(Time::now()) {
+            return Ok(WayBack::Taken);
+        }
+        self.place.write_trial(trial).unwrap_or_else(|error| unusable(&error.into()));
+        installer::put_back(&self.place)
     }
 
     /// Puts the version before the one on trial into its place, or begins that where its installer does it, and remembers
@@ -339,7 +348,7 @@ impl Updates {
         trial.goes_back(verdict);
         self.place.write_trial(&trial).unwrap_or_else(|error| unusable(&error.into()));
         let way = match self.means {
-            Means::Installer => installer::put_back(&self.place)?,
+            Means::Installer => self.has_put_back(&mut trial)?,
             Means::Upgrade | Means::Told => self.place.put_back(Kept::Previous)?,
         };
         if way == WayBack::None && self.place.is_of_this_process() != Some(false) {

@@ -105,14 +105,20 @@ impl RealLinks {
             Err(LockError::Held { pid, .. }) => return Opened::Link(Other::connect(&self.folder, pid)),
             Err(error @ (LockError::Io { .. } | LockError::OfService { .. })) => {
                 tracing::error!(error = %chain(&error), "the lock cannot be taken");
+                if let Some(updates) = self.begin().await {
+                    updates.excused().await;
+                }
                 return no_folder(texts);
             }
         };
         files::sweep(self.folder.path());
         let updates = self.begin().await;
         let opened = self.open_client(texts, lock, updates.clone());
-        if let (Some(updates), Opened::Trouble { .. }) = (&updates, &opened) {
-            updates.cannot_begin().await;
+        if let (Some(updates), Opened::Link(_)) = (&updates, &opened) {
+            updates.serves().await;
+        } else if let Some(updates) = updates {
+            // Nobody else would begin it anew; this is asked again and again.
+            updates.excused().await;
         }
         opened
     }
@@ -174,9 +180,6 @@ impl RealLinks {
             // A client that was closed and is opened again is of the same process.
             let begun = updates.begin(start.unwrap_or(Start::Takeover)).await;
             begun.log();
-            if matches!(begun, Begun::OnTrial) && start.is_none() {
-                updates.serves().await;
-            }
         }
         Some(updates)
     }

@@ -262,13 +262,14 @@ impl Watching<'_> {
 
     /// The version that a person wants now, where it can be had in this way and nobody has said no.
     fn wanted_of(&self, step: &Step<'_>) -> Option<Version> {
-        let can_be_wanted =
-            self.wanted && self.updates.means() == Means::Installer && !self.updates.is_trial_on();
+        let can_be_wanted = self.wanted && self.updates.means() == Means::Installer && !self.is_after_trial();
         match step {
             _ if !can_be_wanted => None,
             Step::Ask { version } | Step::Wait { version, .. } => Some(version.clone()),
+            // Whoever wants to try again what did not work here may.
+            Step::GivenUp { version } => Some(version.clone()),
             Step::Install(artifact) => Some(artifact.version.clone()),
-            Step::Nothing | Step::GivenUp { .. } | Step::Tell { .. } => None,
+            Step::Nothing | Step::Tell { .. } => None,
         }
     }
 
@@ -276,9 +277,16 @@ impl Watching<'_> {
     fn by_hand(&self, version: &Version) -> UpdatePlan {
         match self.updates.means() {
             Means::Upgrade | Means::Told => UpdatePlan::Hand,
-            Means::Installer if self.updates.is_trial_on() => UpdatePlan::AfterTrial,
+            Means::Installer if self.is_after_trial() => UpdatePlan::AfterTrial,
             Means::Installer => self.failure(version).unwrap_or(UpdatePlan::Window),
         }
+    }
+
+    /// A version is on trial, which others wait for. Not for one that is to go and cannot: the next one may be what mends it.
+    fn is_after_trial(&self) -> bool {
+        let trial = self.updates.place().trial();
+        let may_go_back = self.updates.means() == Means::Installer;
+        trial.is_ok_and(|trial| trial.is_some_and(|it| !may_go_back || it.goes_back_for().is_none()))
     }
 
     /// What has become of a version when it was to be installed last, where that was nothing.
@@ -303,7 +311,7 @@ impl Watching<'_> {
             self.updates.progress().is_ok_and(|progress| progress.next_attempt(version, now) <= now);
         if !may_now || self.turns.rests(version, Instant::now()) {
             Some(UpdatePlan::Later)
-        } else if self.updates.is_trial_on() {
+        } else if self.is_after_trial() {
             // One after the other: the version before is kept until the one that runs has shown that it works.
             Some(UpdatePlan::AfterTrial)
         } else {

@@ -88,7 +88,7 @@ impl InstallError {
 ///
 /// # Cancel safety
 /// Cancelling leaves the installer at it: it is what ends this process.
-pub async fn run(installer: &Path, artifact: &Artifact) -> InstallError {
+pub async fn run(place: &Place, installer: &Path, artifact: &Artifact) -> InstallError {
     let failed = |source| InstallError::Run { path: installer.to_owned(), source };
     // For as long as this is open nobody else can write it, on the system that has installers.
     let held = match hold(installer, artifact).map_err(failed) {
@@ -98,6 +98,13 @@ pub async fn run(installer: &Path, artifact: &Artifact) -> InstallError {
     };
     let mut command = Command::new(installer);
     command.arg(SILENT).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Where this program is, wherever another installation was made since. Last, and as it is, as NSIS reads it.
+    #[cfg(windows)]
+    if let Some(folder) = place.program().parent() {
+        command.raw_arg(format!("/D={}", folder.display()));
+    }
+    #[cfg(not(windows))]
+    let _ = place;
     let mut child = match command.spawn().map_err(failed) {
         Ok(child) => child,
         Err(error) => return error,

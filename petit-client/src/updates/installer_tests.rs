@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use petit_host::update::{KEPT, MAX_CRASHES, Stage, Start, Trial, Verdict, Version};
+use petit_host::update::{KEPT, MAX_CRASHES, MAX_EXCUSES, Stage, Start, Time, Trial, Verdict, Version};
 
 use super::super::{Begun, Means, TRIAL, Updates};
 use super::BEFORE;
@@ -107,26 +107,51 @@ async fn without_the_installer_of_the_one_before_a_version_goes_on() {
 }
 
 #[tokio::test]
-async fn a_version_without_a_client_goes_back_at_once_and_is_left_to_people() {
-    let home = Home::with_way_back();
-    home.updates.cannot_begin().await;
-    assert!(!home.called().exists(), "nothing is on trial");
-    let home = home.on_trial().await;
-    home.updates.begin(Start::Fresh).await;
-    home.updates.cannot_begin().await;
+async fn a_version_that_never_has_a_client_goes_back_and_is_left_to_people() {
+    let home = Home::with_way_back().on_trial().await;
+    // One process that tries again and again.
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::OnTrial));
+    home.updates.excused().await;
+    for _ in 1..MAX_EXCUSES {
+        assert!(matches!(home.updates.begin(Start::Takeover).await, Begun::OnTrial));
+        home.updates.excused().await;
+    }
+    assert!(matches!(home.updates.begin(Start::Takeover).await, Begun::PutBack));
     home.until_called().await;
     let history = home.updates.history().unwrap();
     assert!(history.is_by_hand(&home.updates.own) && !history.is_bad(&home.updates.own));
+    // The installer is at it, and is not run at each begin.
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::PutBack));
+    let trial = home.updates.place.trial().unwrap().unwrap();
+    assert!(!trial.clone().takes_try(Time::now()));
+    assert!(trial.clone().takes_try(Time::now().after(Duration::from_mins(15))));
+}
+
+#[tokio::test]
+async fn what_is_put_back_and_is_the_version_that_was_to_go_stays() {
+    let home = Home::with_way_back().on_trial().await;
+    let mut trial = home.updates.place.trial().unwrap().unwrap();
+    trial.goes_back(Verdict::DoesNotWork);
+    home.updates.place.write_trial(&trial).unwrap();
+    assert!(matches!(home.updates.begin(Start::PutBack).await, Begun::NoWayBack));
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::Usual));
+    assert!(!home.called().exists());
 }
 
 #[tokio::test]
 async fn the_version_before_knows_why_it_is_there_again() {
     let next: Version = NEXT.parse().unwrap();
-    // The installer has given up before it changed anything.
+    // The installer has given up before it changed anything, and taken the trial with it.
     let home = Home::new();
     let own = home.updates.own.clone();
     home.put_on_trial(&next, &own).await;
+    home.updates.place.end_trial().unwrap();
     assert_eq!(home.knows_of_next(Start::Fresh).await, (Some(Stage::Failed), false, false));
+
+    // It is at it, and somebody has started this version meanwhile.
+    let trial = home.put_on_trial(&next, &own).await;
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::Usual));
+    assert_eq!(home.updates.place.trial().unwrap(), Some(trial));
 
     // It has died before it could say a word.
     home.put_on_trial(&next, &own).await;
@@ -135,7 +160,7 @@ async fn the_version_before_knows_why_it_is_there_again() {
     // It was there, has ended in an orderly way, and a person has run the other installer.
     let home = Home::new();
     let mut trial = home.put_on_trial(&next, &own).await;
-    trial.begins(&next, Start::Fresh, petit_host::update::Time::now());
+    trial.begins(&next, Start::Fresh, Time::now());
     trial.ends();
     home.updates.place.write_trial(&trial).unwrap();
     assert_eq!(home.knows_of_next(Start::Fresh).await, (Some(Stage::Declined), false, true));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use petit_host::cli::chain;
-use petit_host::update::{Stage, Time, Trial, WayBack};
+use petit_host::update::{Stage, Start, Time, Trial, WayBack};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -25,8 +25,13 @@ const UNCONNECTED: Duration = Duration::from_mins(30);
 const BEGINS_WITHIN: Duration = Duration::from_mins(2);
 /// How soon the version before is connected where a new one was not and the line is not the reason.
 const CONNECTS_WITHIN: Duration = Duration::from_mins(2);
-/// How long the installer that puts the version before back may take to end this one, before it is run again.
-const PUT_BACK_WITHIN: Duration = Duration::from_mins(15);
+/// How long an installer may be at it: it is ended then, and a new one that was not begun by it is not begun any more.
+const INSTALLS_WITHIN: Duration = Duration::from_mins(12);
+/// How often a version on trial is looked at where nothing changes.
+const LOOKS: Duration = Duration::from_mins(1);
+/// A look that comes later than that after the one before: the computer has slept, which no version is to blame for. The clock
+/// goes on meanwhile on Windows.
+const SLEPT: Duration = Duration::from_secs(150);
 /// How long somebody is waited for who updates the program, before it is tried again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -52,7 +57,7 @@ impl Updates {
             };
             let pause = match settled {
                 Ok(Due::Look) => LOOK_EVERY,
-                Ok(Due::Installer) => PUT_BACK_WITHIN,
+                Ok(Due::Installer) => AGAIN,
                 Ok(Due::Restart) => {
                     is_to_go = true;
                     ask(restart).await;
@@ -92,15 +97,15 @@ impl Updates {
         if let Some(trial) =
             trial.as_ref().filter(|trial| trial.before == self.own && trial.version != self.own)
         {
-            // Whoever has an installer at it waits for its end.
-            if self.means != Means::Installer && left_over.is_due(trial, Instant::now()) {
+            let within = if self.means == Means::Installer { INSTALLS_WITHIN } else { BEGINS_WITHIN };
+            if left_over.is_due(trial, within, Instant::now()) {
                 self.end_of_nobodys(in_place).await?;
             }
             return Ok(Due::Look);
         }
         *left_over = LeftOver::default();
         // As when the process that has taken this one's place has died soon.
-        if in_place == Some(false) && self.has_gone_back() {
+        if in_place == Some(false) && self.means != Means::Installer && self.has_gone_back() {
             return Ok(Due::Restart);
         }
         let Some(trial) = trial.filter(|trial| trial.version == self.own) else { return Ok(Due::Look) };
@@ -153,6 +158,10 @@ impl Updates {
         let Some(trial) = trial else { return Ok(()) };
         let verdict = if trial.is_running() { Verdict::Unknown } else { Verdict::NotTried };
         match in_place {
+            // An installer has left everything as it was.
+            _ if self.means == Means::Installer => {
+                self.judged(&trial.version, trial.came_back_for(Start::Fresh)).await;
+            }
             // It never came to the switch.
             Some(true) => self.judged(&trial.version, verdict).await,
             Some(false) if self.place.previous().exists() => {
@@ -228,9 +237,9 @@ pub(super) struct LeftOver {
 
 impl LeftOver {
     /// Whether it has been so for longer than whoever puts it there takes to begin it. Each change begins anew.
-    pub(super) fn is_due(&mut self, trial: &Trial, now: Instant) -> bool {
+    pub(super) fn is_due(&mut self, trial: &Trial, within: Duration, now: Instant) -> bool {
         match &self.of {
-            Some((of, since)) if of == trial => now.saturating_duration_since(*since) >= BEGINS_WITHIN,
+            Some((of, since)) if of == trial => now.saturating_duration_since(*since) >= within,
             _ => {
                 self.of = Some((trial.clone(), now));
                 false
@@ -243,15 +252,19 @@ impl LeftOver {
 /// is switched off nothing is told by that.
 pub(super) async fn lasts(kept: Duration, mut statuses: watch::Receiver<Status>) -> bool {
     let until = Instant::now() + kept;
-    let mut away_since = None;
+    let (mut away_since, mut looked) = (None, Instant::now());
     loop {
         let now = Instant::now();
+        if now >= looked + SLEPT {
+            away_since = None;
+        }
+        looked = now;
         let connection = statuses.borrow_and_update().connection.clone();
-        let is_off = connection == Connection::Off;
+        let is_off = matches!(connection, Connection::Off | Connection::Unregistered);
         let is_online = matches!(connection, Connection::Online { .. });
         away_since = if is_online || is_off { None } else { Some(away_since.unwrap_or(now)) };
         let due = match away_since {
-            None if is_off => now + AGAIN,
+            None if is_off => now + LOOKS,
             None if now >= until => return true,
             None => until,
             Some(since) if now >= since + UNCONNECTED => return false,
@@ -261,7 +274,7 @@ pub(super) async fn lasts(kept: Duration, mut statuses: watch::Receiver<Status>)
             changed = statuses.changed() => if changed.is_err() {
                 return std::future::pending().await;
             },
-            () = tokio::time::sleep_until(due) => {}
+            () = tokio::time::sleep_until(due.min(now + LOOKS)) => {}
         }
     }
 }
@@ -302,13 +315,14 @@ pub(super) async fn judge(
     sets_up: impl Fn(&str) -> bool,
 ) -> Outcome {
     loop {
-        let outcome = watch.see(&statuses.borrow_and_update(), Instant::now(), &sets_up);
+        let now = Instant::now();
+        let outcome = watch.see(&statuses.borrow_and_update(), now, &sets_up);
         if let Some(outcome) = outcome {
             return outcome;
         }
         let due = async {
             match watch.due() {
-                Some(due) => tokio::time::sleep_until(due).await,
+                Some(due) => tokio::time::sleep_until(due.min(now + LOOKS)).await,
                 None => std::future::pending().await,
             }
         };
@@ -328,6 +342,7 @@ pub(super) struct Watch {
     /// How much longer it may be connected.
     left: Duration,
     contact: Option<Contact>,
+    looked: Option<Instant>,
 }
 
 /// Whether it is connected, and since when.
@@ -339,7 +354,7 @@ enum Contact {
 
 impl Watch {
     pub(super) fn new(trial: &Trial) -> Self {
-        Self { worked: trial.test.worked.clone(), left: trial.test.within, contact: None }
+        Self { worked: trial.test.worked.clone(), left: trial.test.within, contact: None, looked: None }
     }
 
     pub(super) fn see(
@@ -348,11 +363,15 @@ impl Watch {
         now: Instant,
         sets_up: impl Fn(&str) -> bool,
     ) -> Option<Outcome> {
+        if self.looked.is_some_and(|looked| now >= looked + SLEPT) {
+            self.contact = None;
+        }
+        self.looked = Some(now);
         if let Some(Contact::Online(since)) = self.contact {
             self.left = self.left.saturating_sub(now.saturating_duration_since(since));
         }
-        if status.connection == Connection::Off {
-            // Whoever has switched it off says nothing of the version.
+        if matches!(status.connection, Connection::Off | Connection::Unregistered) {
+            // Whoever has switched it off, or ended the registration, says nothing of the version.
             self.contact = None;
             return None;
         }

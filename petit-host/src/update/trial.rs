@@ -22,6 +22,9 @@ pub const MAX_EXCUSES: u32 = 5;
 /// it is what a way back is for.
 pub const KEPT: Duration = Duration::from_mins(5);
 
+/// Between two runs of an installer that puts the version before back.
+const TRIES_BACK: Duration = Duration::from_mins(15);
+
 /// A version that has taken the place of another one, and has not shown yet that it works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {
@@ -44,6 +47,9 @@ pub struct Trial {
     /// How often it has said why it cannot begin.
     #[serde(default)]
     excuses: u32,
+    /// When the installer of the version before was run last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tried_back: Option<Time>,
     /// When all that worked before has worked again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     works_since: Option<Time>,
@@ -137,6 +143,7 @@ impl Trial {
             has_begun: false,
             crashes: Vec::new(),
             excuses: 0,
+            tried_back: None,
             works_since: None,
             step: TrialStep::Trying,
             verdict: None,
@@ -189,6 +196,23 @@ impl Trial {
     /// True when a process of this version has begun, however it ended.
     pub fn has_begun(&self) -> bool {
         self.has_begun
+    }
+
+    /// True when the version before begins, and this one may yet be put in its place: nothing says that it was, nor that it is
+    /// not to be.
+    pub fn may_still_begin(&self, own: &Version, start: Start) -> bool {
+        *own == self.before && start != Start::PutBack && !self.has_begun && self.goes_back_for().is_none()
+    }
+
+    /// True when the installer of the version before is to be run, which was not for a while. To be written then: each try
+    /// ends the version that runs.
+    pub fn takes_try(&mut self, now: Time) -> bool {
+        // Of a clock that was set back nothing can be told.
+        let is_due = self.tried_back.is_none_or(|last| last > now || now >= last.after(TRIES_BACK));
+        if is_due {
+            self.tried_back = Some(now);
+        }
+        is_due
     }
 
     /// Why the version before is there again where this one has not said that it [goes back](Self::goes_back): the one

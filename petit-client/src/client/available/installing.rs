@@ -38,6 +38,10 @@ impl Watching<'_> {
         if !self.is_attempt_noted(version).await && !self.wanted {
             return tracing::warn!(%version, "another version is not installed, as that cannot be written down");
         }
+        if self.wanted {
+            let forgiven = self.updates.change(|history| history.forgive(version)).await;
+            forgiven.unwrap_or_else(|error| tracing::warn!(error = %chain(&error), "it is not forgiven"));
+        }
         tracing::info!(%version, "installing another version");
         // On the heap: it is large, and hardly ever there.
         let error = Box::pin(self.by_installer(version, standing)).await;
@@ -63,7 +67,9 @@ impl Watching<'_> {
         if let Err(error) = self.put_on_trial(version).await {
             return error.into();
         }
-        let error = installer::run(&fetcher.place_of(&artifact), &artifact).await;
+        let error = installer::run(self.updates.place(), &fetcher.place_of(&artifact), &artifact).await;
+        // First what is known of it: without a trial whoever begins next would not know what this one has seen.
+        self.updates.progresses(|progress| progress.becomes(version, Stage::Failed)).await;
         if let Err(error) = self.end_of_trial(version).await {
             tracing::warn!(error = %chain(&error), "what is known of the trial cannot be removed");
         }
