@@ -3,15 +3,16 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::file_id::FileId;
 use crate::files;
 
 /// More than the number of any process takes.
 const MOST_BYTES: u64 = 32;
-/// How often a name is tried that may be about to become free, a millisecond each. Whoever removes a file closes it next.
-const GOING: u32 = 200;
+/// How long at least a file is tried again that [cannot be opened at the moment](LockError::passes). Whoever removes a file
+/// closes it next.
+const PASSES_WITHIN: Duration = Duration::from_millis(200);
 
 /// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,19 @@ pub enum LockError {
         /// What the service is called.
         unit: String,
     },
+}
+
+impl LockError {
+    /// True for what passes by itself. Windows may keep the name of a file that is removed until nobody has it open any more,
+    /// and says that access is denied (since 1809 the name is free at once on NTFS, as on Unix); what a virus scanner or a
+    /// backup looks at is not to be opened meanwhile.
+    fn passes(&self) -> bool {
+        /// `ERROR_SHARING_VIOLATION`.
+        const SHARING_VIOLATION: i32 = 32;
+        let Self::Io { source, .. } = self else { return false };
+        let is_in_use = source.raw_os_error() == Some(SHARING_VIOLATION);
+        cfg!(windows) && (is_in_use || source.kind() == io::ErrorKind::PermissionDenied)
+    }
 }
 
 fn holder(pid: Option<u32>) -> String {
@@ -65,11 +79,24 @@ impl Drop for Lock {
 }
 
 impl Lock {
-    /// Takes the lock, without waiting, and writes this process's number into it.
+    /// Takes the lock, without waiting for whoever holds it, and writes this process's number into it.
     ///
     /// # Errors
     /// [`LockError::Held`] when another process has it.
     pub fn take(path: &Path) -> Result<Self, LockError> {
+        let end = Instant::now() + PASSES_WITHIN;
+        loop {
+            match Self::try_take(path) {
+                Err(error) if error.passes() && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    /// The same, without waiting for anything.
+    fn try_take(path: &Path) -> Result<Self, LockError> {
         let io = |source| LockError::Io { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -80,15 +107,8 @@ impl Lock {
             options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         }
         // Some network file systems tell another number of the same file each time; whoever has removed it is done soon.
-        for attempt in 0..1000_u32 {
-            let mut file = match options.open(path) {
-                // As long as somebody has it open, the name of a file that was removed may be taken on Windows.
-                Err(error) if is_going(&error) && attempt < GOING => {
-                    std::thread::sleep(Duration::from_millis(1));
-                    continue;
-                }
-                opened => opened.map_err(io)?,
-            };
+        for _ in 0..1000_u32 {
+            let mut file = options.open(path).map_err(io)?;
             match file.try_lock() {
                 Ok(()) if !is_at(&file, path).map_err(io)? => {}
                 Ok(()) => {
@@ -159,7 +179,7 @@ impl Lock {
         Some(Holder { pid: text.trim().parse().ok() })
     }
 
-    /// Takes the lock, waiting for whoever holds it for a moment only.
+    /// Takes the lock, waiting for whoever holds it, or keeps its file from being opened, for a moment only.
     ///
     /// # Errors
     /// [`LockError::Held`] when another process still has it after `limit`.
@@ -167,15 +187,19 @@ impl Lock {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn take_within(path: &Path, limit: Duration) -> Result<Self, LockError> {
-        let end = tokio::time::Instant::now() + limit;
+        let begun = tokio::time::Instant::now();
         loop {
-            match Self::take(path) {
-                Err(LockError::Held { .. }) if tokio::time::Instant::now() < end => {
-                    // The kernel offers no wait with a limit.
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                other => return other,
+            let taken = Self::try_take(path);
+            let limit = match &taken {
+                Err(LockError::Held { .. }) => limit,
+                Err(error) if error.passes() => limit.max(PASSES_WITHIN),
+                _ => return taken,
+            };
+            if begun.elapsed() >= limit {
+                return taken;
             }
+            // The kernel offers no wait with a limit.
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }
@@ -184,15 +208,9 @@ impl Lock {
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     match FileId::at(path) {
         Ok(found) => Ok(found == FileId::of(file)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound || is_going(&error) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Windows may keep the name of a file that is removed until nobody has it open any more, and says that access is denied.
-/// Since 1809 the name is free at once on NTFS, as on Unix.
-fn is_going(error: &io::Error) -> bool {
-    cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied
 }
 
 #[cfg(test)]
@@ -281,5 +299,32 @@ mod tests {
         let second = waiting.await.unwrap().unwrap();
         assert!(Lock::take_within(&path, Duration::ZERO).await.is_err());
         drop(second);
+    }
+
+    #[cfg(windows)]
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_whose_file_a_virus_scanner_has_open_is_waited_for() {
+        use std::os::windows::fs::OpenOptionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.lock");
+        let waiting = || {
+            let path = path.clone();
+            tokio::spawn(async move { Lock::take_within(&path, Duration::from_secs(30)).await })
+        };
+        let a_while = || tokio::time::sleep(Duration::from_secs(10));
+        let mut options = OpenOptions::new();
+        let alone = options.write(true).create(true).truncate(true).share_mode(0).open(&path).unwrap();
+        let first = waiting();
+        a_while().await;
+        drop(alone);
+        drop(first.await.unwrap().unwrap());
+        // The same where access is denied, as it is to a file that is to be removed, and to a folder.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let second = waiting();
+        a_while().await;
+        std::fs::remove_dir(&path).unwrap();
+        second.await.unwrap().unwrap();
     }
 }

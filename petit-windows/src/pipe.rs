@@ -9,7 +9,10 @@ use std::ptr;
 
 use tokio::net::windows::named_pipe::{NamedPipeServer, ServerOptions};
 
-use crate::security::{Descriptor, user};
+use windows_sys::Win32::Foundation::ERROR_SEM_TIMEOUT;
+use windows_sys::Win32::System::Pipes::WaitNamedPipeW;
+
+use crate::security::{Descriptor, user, wide};
 
 /// Makes pipes of one name.
 #[derive(Debug)]
@@ -69,6 +72,16 @@ impl PrivatePipe {
         // call returns, and the system copies what it keeps.
         unsafe { options.create_with_security_attributes_raw(&self.name, attributes) }
     }
+}
+
+/// True while some process has a pipe of this name, which may be busy. Nothing of it is taken, and nobody there notices.
+pub fn exists(name: &str) -> bool {
+    /// In milliseconds: how long a busy one is waited for.
+    const AT_ONCE: u32 = 1;
+    let name = wide(name);
+    // SAFETY: the name ends with a zero, and lives until the call returns.
+    let is_free = unsafe { WaitNamedPipeW(name.as_ptr(), AT_ONCE) } != 0;
+    is_free || io::Error::last_os_error().raw_os_error() == Some(ERROR_SEM_TIMEOUT.cast_signed())
 }
 
 #[cfg(test)]
@@ -131,6 +144,23 @@ mod tests {
         let entries: Vec<&str> = access.split('(').skip(1).collect();
         assert_eq!(entries.len(), 3, "{access}");
         assert!(entries.iter().any(|entry| entry.ends_with(";BA)")), "{access}");
+    }
+
+    #[tokio::test]
+    async fn it_exists_as_long_as_somebody_serves_it() {
+        let pipe = pipe("exists");
+        assert!(!exists(pipe.name()));
+        let first = pipe.first().unwrap();
+        assert!(exists(pipe.name()));
+        // Nothing was taken.
+        let client = ClientOptions::new().open(pipe.name()).unwrap();
+        first.connect().await.unwrap();
+        assert!(exists(pipe.name()), "it is busy");
+        drop((client, first));
+        // It is closed when what was begun with it is called off.
+        while exists(pipe.name()) {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

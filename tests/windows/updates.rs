@@ -310,6 +310,27 @@ async fn a_process_that_fails_once_the_lock_is_its_own_gives_it_back() {
     home.stop().await;
 }
 
+/// Whatever keeps the lock's file from being opened keeps both processes of a hand-over from it.
+#[tokio::test]
+async fn a_client_whose_lock_cannot_be_held_again_goes_on_and_holds_it_when_it_can() {
+    let home = Home::new(&Release::new()).await;
+    let pid = home.pid().await;
+    let lock = home.client.dir().join("client.lock");
+    // What it holds is a file without a name from here on.
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let visitors = home.steady().await;
+    refused(&home.client.run(["restart"]).await, "cannot lock");
+    nobody_was_refused(visitors).await;
+    assert_eq!(home.pid().await, pid);
+    fs::remove_dir(&lock).unwrap();
+    home.until("the lock", |_| fs::read_to_string(&lock).is_ok_and(|by| by == pid.to_string())).await;
+    refused(&home.client.run(["run"]).await, "running already");
+    home.client.run(["restart"]).await.ok();
+    assert!(home.pid().await != pid);
+    home.stop().await;
+}
+
 #[tokio::test]
 async fn what_worked_before_and_does_not_any_more_brings_the_old_version_back() {
     let release = released(NEXT, &of_version(NEXT));

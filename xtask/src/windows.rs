@@ -29,6 +29,7 @@ pub(crate) fn check() -> Result<String, String> {
         "--lib",
         "--",
         "pipe::",
+        "control::server::",
         "power::",
         "service::install::",
         "autostart::",

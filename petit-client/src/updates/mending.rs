@@ -14,6 +14,13 @@ const SWEEPS: u32 = 12;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Updates {
+    /// As a process sees to them that carries a tunnel: what cannot be renamed at the moment is not waited for. Whoever
+    /// watches, here and over trials, comes back to it.
+    #[must_use]
+    pub fn beside_tunnel(self) -> Self {
+        Self { place: self.place.without_waiting(), ..self }
+    }
+
     /// Puts a program at its path again where somebody was killed between two renames, and removes what could not be removed
     /// as long as it ran. Never ends.
     ///

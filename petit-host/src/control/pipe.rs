@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use petit_windows::pipe::PrivatePipe;
+use petit_windows::pipe::{self, PrivatePipe};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer};
 
@@ -54,9 +54,14 @@ impl ControlSocket {
         &self.path
     }
 
-    /// True while those who look for the socket find one.
+    /// True while those who look for the socket find one: this one, or, in the moment before another process serves, that
+    /// process's. The name of a process that has ended stands in the file where this one's could not be written.
     pub(super) fn is_there(&self) -> bool {
-        self.path.exists()
+        match fs::read_to_string(&self.path) {
+            Ok(name) => name == self.pipe.name() || (name.starts_with(PREFIX) && pipe::exists(&name)),
+            // Who has it open for a moment, so that it cannot be read, keeps it from being written, too.
+            Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData),
+        }
     }
 
     /// Whether those who look for the socket are to find this one. Once it is ours again another process's name may be in

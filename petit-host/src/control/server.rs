@@ -138,7 +138,7 @@ enum ServingCommand {
 
 /// How long the last answers may take.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-/// How often it is looked whether the socket's file is still there: without it a program that runs cannot be asked,
+/// How often it is looked whether the socket's file still leads here: without it a program that runs cannot be asked,
 /// and not be ended politely either.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -191,7 +191,7 @@ impl Serving {
         }
     }
 
-    /// Opens the socket anew when somebody has removed it.
+    /// Opens the socket anew when its file does not lead to it any more: somebody has removed it, or it could not be written.
     fn look(&mut self) {
         if self.socket.is_there() {
             return;
@@ -306,5 +306,40 @@ impl Body for Events {
             self.changes = Box::pin(next_value(values, is_ours, false));
             Some(Ok(Frame::data(Bytes::from(format!("data: {value}\n\n")))))
         })
+    }
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use super::super::socket;
+    use super::*;
+
+    fn serving(path: &Path) -> Serving {
+        Serving::new(ControlSocket::open(path).unwrap(), watch::channel(true).1)
+    }
+
+    #[tokio::test]
+    async fn a_name_that_could_not_be_written_is_written_when_it_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.sock");
+        // That of a process that has ended, and what is no name.
+        for left in [br"\\.\pipe\petit-of-nobody".as_slice(), b"\xff\xfe", b""] {
+            let mut serving = serving(&path);
+            std::fs::write(&path, left).unwrap();
+            assert!(socket::connect(&path).await.is_err());
+            serving.look();
+            socket::connect(&path).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_name_of_a_process_that_is_about_to_serve_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.sock");
+        let mut serving = serving(&path);
+        let _successor = ControlSocket::open(&path).unwrap();
+        let name = std::fs::read(&path).unwrap();
+        serving.look();
+        assert_eq!(std::fs::read(&path).unwrap(), name);
     }
 }

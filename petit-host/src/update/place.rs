@@ -11,6 +11,7 @@ use super::artifact::{Intake, PassError, Unfit};
 use super::decision::Owner;
 use super::form::{self, HistoryError};
 use super::manifest::Artifact;
+use super::switching::Retry;
 use super::trial::Trial;
 use super::verify::{InvalidRoots, Roots};
 use crate::file_id::{self, FileId};
@@ -24,6 +25,7 @@ pub const ROOTS: &str = "petit-roots.pub";
 #[derive(Clone, Debug)]
 pub struct Place {
     pub(super) program: PathBuf,
+    pub(super) retry: Retry,
 }
 
 /// Why an artifact was not laid beside the program. Nothing of it is left then.
@@ -86,7 +88,15 @@ pub enum WayBack {
 impl Place {
     /// That of a program, by its own path and no link to it.
     pub fn of(program: &Path) -> Self {
-        Self { program: program.to_owned() }
+        let retry = if cfg!(windows) { Retry::Soon } else { Retry::ByCaller };
+        Self { program: program.to_owned(), retry }
+    }
+
+    /// The same, of somebody who may not be kept from everything else, such as from a tunnel, while another program has a file
+    /// open: nothing is waited for, and who is told that it was not possible tries again later.
+    #[must_use]
+    pub fn without_waiting(self) -> Self {
+        Self { retry: Retry::ByCaller, ..self }
     }
 
     /// The program.

@@ -20,6 +20,34 @@ const ASIDE: &str = "old-";
 const ATTEMPTS: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Who tries a rename again that fails because another program has the file open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It is waited for, on this thread.
+    Soon,
+    /// Whoever wanted it.
+    ByCaller,
+}
+
+impl Retry {
+    pub(super) fn rename(self, mut rename: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+        let mut attempt = 1;
+        loop {
+            match rename() {
+                Err(error)
+                    if self == Self::Soon
+                        && attempt < ATTEMPTS
+                        && error.kind() != io::ErrorKind::NotFound =>
+                {
+                    attempt += 1;
+                    std::thread::sleep(PAUSE);
+                }
+                renamed => return renamed,
+            }
+        }
+    }
+}
+
 impl Place {
     /// Puts the new program into the place of the old one, which is kept.
     ///
@@ -76,15 +104,19 @@ impl Place {
     fn exchange(&self, new: &Path, old: &Path) -> Result<(), FileError> {
         // Nothing is taken away for something that is not there.
         fs::symlink_metadata(new).map_err(failed("look at", new))?;
-        match rename(&self.program, old) {
+        match self.rename(&self.program, old) {
             // Somebody was killed in that moment.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed.map_err(failed("rename", &self.program))?,
         }
-        rename(new, &self.program).map_err(|error| {
-            let _ = rename(old, &self.program);
+        self.rename(new, &self.program).map_err(|error| {
+            let _ = self.rename(old, &self.program);
             failed("write", &self.program)(error)
         })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.retry.rename(|| fs::rename(from, to))
     }
 
     /// Puts a program at its path where somebody who was killed between two renames has left none: the one that was there
@@ -101,7 +133,7 @@ impl Place {
         if !goes_back && self.replaced().exists() {
             kept = self.replaced();
         }
-        rename(&kept, &self.program).map_err(failed("write", &self.program))?;
+        self.rename(&kept, &self.program).map_err(failed("write", &self.program))?;
         tracing::warn!(program = %self.program.display(), "somebody has left no program at this path; the one before is there again");
         Ok(())
     }
@@ -180,19 +212,5 @@ impl Place {
     fn sync(&self) -> Result<(), FileError> {
         let folder = self.program.parent().unwrap_or(Path::new("/"));
         files::sync_dir(folder).map_err(failed("write", &self.program))
-    }
-}
-
-/// Renames a file; one that another program has open for a moment is waited for, where that keeps it from being renamed.
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    let mut attempt = 1;
-    loop {
-        match fs::rename(from, to) {
-            Err(error) if cfg!(windows) && attempt < ATTEMPTS && error.kind() != io::ErrorKind::NotFound => {
-                attempt += 1;
-                std::thread::sleep(PAUSE);
-            }
-            renamed => return renamed,
-        }
     }
 }

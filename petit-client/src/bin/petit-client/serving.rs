@@ -95,7 +95,7 @@ impl<'a> Main<'a> {
         };
         let control = listener.spawn(Arc::new(control));
         let handover = Handover::new(predecessors);
-        let updates = Updates::of(&context.folder, &program);
+        let updates = Updates::of(&context.folder, &program).beside_tunnel();
         Self {
             context,
             how,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::switching::Retry;
 use super::*;
 
 struct Folder {
@@ -119,6 +120,22 @@ fn a_program_is_exchanged_in_two_steps_where_one_that_runs_cannot_be_overwritten
     assert_eq!(folder.program(), b"the old program");
     assert!(place.sweep());
     assert_eq!(folder.files().len(), 1, "{:?}", folder.files());
+}
+
+#[test]
+fn a_file_that_another_program_has_open_is_waited_for_by_nobody_with_a_tunnel() {
+    let program = "petit-client.exe".as_ref();
+    let renamed = |place: &Place| {
+        let mut tries = 0;
+        let is_renamed = place.retry.rename(|| {
+            tries += 1;
+            if tries == 1 { Err(std::io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+        });
+        (is_renamed.is_ok(), tries)
+    };
+    let waits = Place { retry: Retry::Soon, ..Place::of(program) };
+    assert_eq!(renamed(&waits), (true, 2));
+    assert_eq!(renamed(&waits.without_waiting()), (false, 1));
 }
 
 #[tokio::test]

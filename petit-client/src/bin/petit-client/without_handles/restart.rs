@@ -6,7 +6,6 @@
 
 use std::ffi::OsString;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use petit_client::client::Client;
 use petit_client::daemon::{NotRestarted, Restart};
@@ -17,17 +16,14 @@ use petit_host::control::server::Listener;
 use petit_host::exit::ExitCode;
 use petit_host::handover::steps::PredecessorAction;
 use petit_host::handover::{Heir, Manner, NoHeir, Start, Started};
-use petit_host::lock::Lock;
+use petit_host::lock::{Lock, LockError};
 use petit_host::shutdown::{ProcessSignal, StopCause, StopRequests, Urgency};
 
 use super::beginning::{Beginning, How, socket_failure, start_failure};
 use super::context::Context;
-use super::handover::{HandoverEvent, Predecessors, Successor};
+use super::handover::{FREE, HandoverEvent, Predecessors, Successor, Unlocked};
 use super::serving::{Main, Serving, Turn};
 use super::succeeding::{Facts, Unready, until_online};
-
-/// How long the lock may take to be free once whoever held it has let go, or is dead.
-const FREE: Duration = Duration::from_secs(5);
 
 /// Starts a process that is to take this one's place.
 pub(crate) async fn begin(main: &mut Main<'_>, answer: Restart) {
@@ -75,9 +71,15 @@ async fn start(main: &Main<'_>, online: bool) -> std::io::Result<Started> {
 }
 
 /// Does what is to be done about what was heard.
-pub(crate) async fn take(main: &mut Main<'_>, HandoverEvent(deed): HandoverEvent) -> Turn {
+pub(crate) async fn take(main: &mut Main<'_>, heard: HandoverEvent) -> Turn {
+    let deed = match heard {
+        HandoverEvent::Successor(deed) => deed,
+        HandoverEvent::Lock(taken) => return hold_lock(main, taken).err().unwrap_or(Turn::Nothing),
+    };
     match deed {
         PredecessorAction::Yield => {
+            // It is the successor's turn to try for it, too.
+            main.handover.unlocked = None;
             drop(main.client.lock().take());
             if let Some(Successor { started, .. }) = &mut main.handover.successor {
                 started.say_yours().await;
@@ -117,22 +119,45 @@ async fn give_up(main: &mut Main<'_>, why: &str) -> Turn {
 }
 
 /// Holds what was let go of for the successor again.
-async fn take_lock_back(main: &Main<'_>) -> Result<(), Turn> {
+async fn take_lock_back(main: &mut Main<'_>) -> Result<(), Turn> {
     if main.client.lock().is_some() {
         return Ok(());
     }
-    match Lock::take_within(&main.context.folder.lock(), FREE).await {
-        Ok(lock) => *main.client.lock() = Some(lock),
-        Err(error) => {
-            tracing::error!(error = cli::chain(&error), "another client has begun meanwhile; ending");
-            return Err(Turn::Stop(StopCause::Command));
-        }
-    }
+    let taken = Lock::take_within(&main.context.folder.lock(), FREE).await;
+    hold_lock(main, taken)?;
     // The name in the file may be that of the successor's pipe.
     main.control.set_ours(false);
     main.control.answered().await;
     main.control.set_ours(true);
     Ok(())
+}
+
+/// Two must not be there, so this one ends where another client has the lock. Where that is only not to be had, because
+/// somebody has its file open or the disk is full, a tunnel that works is worth more: this one goes on, and tries again.
+fn hold_lock(main: &mut Main<'_>, taken: Result<Lock, LockError>) -> Result<(), Turn> {
+    match taken {
+        Ok(lock) => {
+            *main.client.lock() = Some(lock);
+            if main.handover.unlocked.take().is_some() {
+                tracing::info!("the client's lock is held again");
+            }
+            Ok(())
+        }
+        Err(error @ LockError::Held { .. }) => {
+            tracing::error!(error = cli::chain(&error), "another client has begun meanwhile; ending");
+            Err(Turn::Stop(StopCause::Command))
+        }
+        Err(error) => {
+            if main.handover.unlocked.is_none() {
+                tracing::warn!(
+                    error = cli::chain(&error),
+                    "the client's lock cannot be held; going on without it"
+                );
+                main.handover.unlocked = Some(Unlocked::new(&main.context.folder.lock()));
+            }
+            Ok(())
+        }
+    }
 }
 
 /// The client is asked to stop: whatever was begun is given up.
