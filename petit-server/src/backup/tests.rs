@@ -161,6 +161,7 @@ async fn a_roll_out_that_runs_in_a_backup_is_halted_when_it_is_put_back() {
         versions: Default::default(),
         rings: Default::default(),
         soak: Duration::ZERO,
+        if_halted: Default::default(),
     };
     store.start_rollout(plan("bad"), Actor::Operator).await.unwrap();
     store.close().await.unwrap();

@@ -88,7 +88,7 @@ impl Bed {
     }
 
     async fn start(&self, release: &HandedOut, rings: &str, soak: Duration) {
-        let plan = (rings.parse().unwrap(), soak);
+        let plan = (rings.parse().unwrap(), soak, IfHalted::Refuse);
         self.rollouts.start(release, plan, Actor::Operator).await.unwrap();
     }
 
