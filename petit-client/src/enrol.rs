@@ -238,6 +238,8 @@ pub async fn register(
         }
         registration::save_former(folder, &in_force)?;
     }
+    // Before the switch: whoever ends the program here must not have the next vendor hear it.
+    registration::forget_update_report(folder)?;
     registration::save(folder, &registration)?;
     if replaced {
         remove_addresses(folder)?;

@@ -282,8 +282,17 @@ pub fn remove_pending(folder: &Folder) -> Result<(), RegistrationError> {
 /// [`RegistrationError`].
 pub fn remove(folder: &Folder) -> Result<(), RegistrationError> {
     remove_pending(folder)?;
-    files::remove(&folder.update_progress())?;
+    forget_update_report(folder)?;
     Ok(files::remove(&folder.registration())?)
+}
+
+/// Forgets what has become of a vendor's release here: it is nothing to say to the next one. What this computer knows of
+/// versions stays, so that one that has failed is not tried again.
+///
+/// # Errors
+/// [`RegistrationError`].
+pub fn forget_update_report(folder: &Folder) -> Result<(), RegistrationError> {
+    Ok(files::remove(&folder.update_progress())?)
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RegistrationError> {

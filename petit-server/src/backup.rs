@@ -8,6 +8,7 @@ pub mod dated;
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::files::{self, FileError};
@@ -17,7 +18,11 @@ use self::aside::{Aside, NotAside, NotInPlace, Staged};
 use crate::certificate;
 use crate::config::{self, Config};
 use crate::folder::{Folder, KeyError};
-use crate::registry::{Actor, Rollout, RolloutStep, StoreError, StoreErrorAt, Successor};
+use crate::registry::{
+    Actor, IfHalted, ReleaseToRollOut, Rings, Rollout, RolloutPlan, RolloutStep, StoreError, StoreErrorAt,
+    Successor,
+};
+use crate::releases::{HandedOut, Release};
 use crate::server::ServerStartError;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -26,6 +31,8 @@ const REGISTRY: &str = "registry.db";
 const KEY: &str = "server.key";
 const PIN: &str = "backup.pin";
 const CONFIG: &str = "config.toml";
+/// As the command line has it by default.
+const ROLLOUT_SOAK: Duration = Duration::from_mins(15);
 
 /// Why there is no backup, or nothing was put back.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +93,20 @@ pub struct Restored {
     pub aside: Vec<PathBuf>,
     /// The config was put back, too, because there was none.
     pub config: bool,
+    /// What nobody gets until the operator says so.
+    pub releases: HeldBack,
+}
+
+/// What is held back after a backup was put back, because somebody may have halted it since that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// The release of this number, which is there to be handed out.
+    Release {
+        counter: u64,
+    },
+    /// No release is there, but roll-outs of others are known, as they stood then.
+    Rollouts,
+    Nothing,
 }
 
 /// Writes a backup into `to`, which must not be there or be empty. Returns the certificate files that are not in it: those
@@ -208,7 +229,8 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
     let registry = from.join(REGISTRY);
     let copy = staged.add(&registry, &registry_file)?;
     staged.remove_with(SqliteStore::files_at(&copy));
-    let counts = noted(&copy, key).await.map_err(|error| error.at(&registry))?;
+    let Noted { counts, releases } =
+        noted(&copy, key, &folder.releases()).await.map_err(|error| error.at(&registry))?;
     let certificates = stage_certificates(&mut staged, folder, from)?;
     if !folder.is_of_systemd() {
         if pin == PinIs::There {
@@ -229,7 +251,7 @@ pub async fn restore(config: &Config, folder: &Folder, from: &Path) -> Result<Re
     let has_folder = certificates == CertificatesFolder::Kept;
     let named = named.chain(Some(&config.certificates).filter(|_| has_folder)).chain(&config.fronts.ca);
     let missing = named.filter(|path| !path.exists()).cloned().collect();
-    Ok(Restored { missing, counts, aside, config: needs_config })
+    Ok(Restored { missing, counts, aside, config: needs_config, releases })
 }
 
 /// The key of a service of the system is handed in, and cannot be put back by the service itself.
@@ -259,19 +281,47 @@ fn behind_link(path: &Path) -> Result<PathBuf, FileError> {
     })
 }
 
-/// Opens a copy of a registry as a server would, and takes note in it that it was put back. Returns how many clients and
-/// services it has.
-async fn noted(copy: &Path, key: PrivateKey) -> Result<(usize, usize), StoreError> {
+/// What was noted in a registry that is put back.
+struct Noted {
+    counts: (usize, usize),
+    releases: HeldBack,
+}
+
+/// Opens a copy of a registry as a server would, and takes note in it that it was put back. `handed_out`: the folder of
+/// releases.
+async fn noted(copy: &Path, key: PrivateKey, handed_out: &Path) -> Result<Noted, StoreError> {
     let store = SqliteStore::open(copy).await?;
     let tables = store.load().await?;
     store.superseded(Successor::Backup, Actor::Operator, key).await?;
-    // What clients have said since is not in it, nor that somebody may have halted it.
-    if store.rollouts().await?.0.last().is_some_and(Rollout::hands_out) {
-        let reason = "the registry was restored from a backup".to_owned();
-        store.step_rollout(RolloutStep::Halt { reason }, Actor::Server).await?;
-    }
+    let releases = hold_back(&store, handed_out).await?;
     store.close().await?;
-    Ok((tables.devices.len(), tables.services.len()))
+    Ok(Noted { counts: (tables.devices.len(), tables.services.len()), releases })
+}
+
+/// Halts what a registry that is put back would hand out: what clients have said since is not in it, nor that somebody
+/// may have halted it, nor which release came after.
+async fn hold_back(store: &dyn Store, handed_out: &Path) -> Result<HeldBack, StoreError> {
+    let halt = || RolloutStep::Halt { reason: "the registry was restored from a backup".to_owned() };
+    let (rollouts, _) = store.rollouts().await?;
+    if rollouts.last().is_some_and(Rollout::hands_out) {
+        store.step_rollout(halt(), Actor::Server).await?;
+    }
+    // One that cannot be read no client gets either, until it is put there anew.
+    let Ok(Some(release)) = Release::current(handed_out) else {
+        return Ok(if rollouts.is_empty() { HeldBack::Nothing } else { HeldBack::Rollouts });
+    };
+    let HandedOut { counter, content, versions } = release.handed_out;
+    let is_last = rollouts.last().is_some_and(|last| last.release.release == content);
+    let known = rollouts.iter().find(|rollout| rollout.release.release == content);
+    if !is_last && known.is_none_or(Rollout::hands_out) {
+        let release = ReleaseToRollOut { release: content, counter };
+        let (rings, soak, if_halted) = (Rings::default(), ROLLOUT_SOAK, IfHalted::Refuse);
+        let plan = RolloutPlan { release, versions, rings, soak, if_halted };
+        // Nobody serves by this registry yet, so none hears of it in between.
+        store.start_rollout(plan, Actor::Server).await?;
+        store.step_rollout(halt(), Actor::Server).await?;
+    }
+    Ok(HeldBack::Release { counter })
 }
 
 /// Whether a backup has a folder of certificates.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use petit_host::update::{History, Progress, Stage, Version};
 use petit_tests::bed::client_config;
 use petit_tests::figures::{figure, rounds};
 use petit_tests::process::{Program, Running};
@@ -97,6 +98,30 @@ async fn the_old_server_is_told_once_the_new_registration_stands() {
         let server = test.new.status().await["tunnel_address"].as_str().unwrap().to_owned();
         assert_eq!(status["registered"]["server"], server);
         assert_eq!(test.service.requests(), 0, "probes send the service nothing");
+    }
+}
+
+#[tokio::test]
+async fn what_became_of_the_old_vendors_release_is_not_said_to_the_new_one() {
+    for runs in [true, false] {
+        let test = Test::new().await;
+        let tunnel = if runs { Some(test.client.up().await) } else { None };
+        if runs {
+            test.client.until_green().await;
+        }
+        let [report, known] =
+            ["updates.progress.json", "updates.json"].map(|name| test.client.dir().join(name));
+        let version: Version = "0.1.1".parse().unwrap();
+        let mut progress = Progress::default();
+        progress.offered(7, &version, Stage::PutBack);
+        progress.write(&report).unwrap();
+        let mut history = History::default();
+        history.remember_bad(version.clone());
+        history.write(&known).unwrap();
+        test.client.run_with(replace(), &test.new.invite([""; 0]).await).await.ok();
+        assert_eq!(Progress::read(&report).unwrap().report(), None, "runs: {runs}");
+        assert!(History::read(&known).unwrap().is_bad(&version), "what has failed is not tried again");
+        drop(tunnel);
     }
 }
 

@@ -34,6 +34,11 @@ fn root_hands_a_release_out_and_a_client_of_the_package_is_told() {
         release.put(VERSION, &vec![7; 300_000]);
         bring(&machine, &release);
         machine.says("chmod -R go= release && echo mine >release/another").await;
+        // As a command leaves it that was under way when the machine went off; there is always a process of this number.
+        let interrupted = "mkdir -p /var/cache/private/petit-given-1-1/folder \
+                           && echo key >/var/cache/private/petit-given-1-1/folder/server.key \
+                           && ln -s private/petit-given-1-1 /var/cache/petit-given-1-1";
+        machine.says(interrupted).await;
         let said = machine.says("petit-server release put release").await;
         let begins = "People who ask for it get this from now on.";
         assert!(said.contains(begins) && said.contains(VERSION), "{said}");

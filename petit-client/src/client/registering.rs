@@ -51,6 +51,10 @@ impl Client {
             // The former vendor reaches nothing from here on.
             inner.agent = None;
         }
+        // Its release may have been looked at until then.
+        if let Err(error) = registration::forget_update_report(&self.shared.folder) {
+            tracing::warn!(error = %chain(&error), "what was known of the former vendor's release was not forgotten");
+        }
         Ok(self.registered(enrolled, &config).await)
     }
 

@@ -10,7 +10,7 @@ use crate::api::{
     BAD_CLIENTS_SHOWN, BadClient, HaltRollout, RingView, RolloutStatus, RolloutView, RolloutWait,
     StartRollout,
 };
-use crate::registry::{Actor, RolloutStep, StoredReport};
+use crate::registry::{Actor, IfHalted, RolloutStep, StoredReport};
 use crate::rollouts::{RolloutStanding, Standing};
 
 type Answered<T> = Result<T, ApiProblem>;
@@ -42,7 +42,8 @@ impl Admin {
             ApiProblem::new(409, "no_release", problem)
         })?;
         let rollouts = &running.server.rollouts;
-        let started = rollouts.start(&release.handed_out, (asked.rings, soak), actor).await;
+        let if_halted = if asked.again { IfHalted::StartAgain } else { IfHalted::Refuse };
+        let started = rollouts.start(&release.handed_out, (asked.rings, soak, if_halted), actor).await;
         started.map_err(self.problem())?;
         self.rollout_status(running).await
     }

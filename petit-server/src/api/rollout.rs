@@ -32,6 +32,9 @@ pub struct StartRollout {
     pub rings: Rings,
     /// How long a ring is watched at least.
     pub soak_seconds: u64,
+    /// Also where an earlier roll-out of the same release was halted or rolled back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 impl ApiRequest for StartRollout {

@@ -161,6 +161,7 @@ async fn a_roll_out_that_runs_in_a_backup_is_halted_when_it_is_put_back() {
         versions: Default::default(),
         rings: Default::default(),
         soak: Duration::ZERO,
+        if_halted: Default::default(),
     };
     store.start_rollout(plan("bad"), Actor::Operator).await.unwrap();
     store.close().await.unwrap();
@@ -182,6 +183,81 @@ async fn a_roll_out_that_runs_in_a_backup_is_halted_when_it_is_put_back() {
     let changes = store.changes(0, 10).await.unwrap().changes;
     let kinds: Vec<&str> = changes.iter().map(|change| &*change.kind).collect();
     assert_eq!(kinds, ["rollout-started", "registry-restored", "rollout-halted"]);
+}
+
+/// Lays a release into a folder of releases, as `release put` does; nobody looks at its signatures here. Returns what
+/// it is known by.
+fn put_release(releases: &Path) -> HandedOut {
+    use petit_host::update::{Artifact, Bundle, Channel, Manifest, ReleaseKey, Time};
+    let (created, expires) = (Time::now(), Time::now().after(Duration::from_secs(86_400)));
+    let artifact = Artifact {
+        target: "petit-client-linux-x86_64".parse().unwrap(),
+        version: "0.2.0".parse().unwrap(),
+        file: "program".parse().unwrap(),
+        bytes: 3,
+        sha256: "0".repeat(64).parse().unwrap(),
+        minimum: None,
+        revoked: vec![],
+    };
+    let manifest = Manifest::new(Channel::Stable, 8, (created, expires), vec![artifact]);
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let bundle = Bundle {
+        release_key: ReleaseKey::new(1, expires, key.to_owned()).to_text(),
+        root_signatures: vec![],
+        manifest: manifest.to_text(),
+        manifest_signature: String::new(),
+    };
+    std::fs::create_dir_all(releases.join("release-1-8")).unwrap();
+    bundle.write(&releases.join("release-1-8")).unwrap();
+    std::fs::write(releases.join("current"), "release-1-8").unwrap();
+    Release::current(releases).unwrap().unwrap().handed_out
+}
+
+#[tokio::test]
+async fn a_release_that_came_after_the_backup_is_halted_when_that_is_put_back() {
+    use crate::registry::RolloutState;
+    let bed = Bed::new().made().await;
+    let backup = bed.backup().await.unwrap();
+    assert_eq!(bed.restore(&backup).await.unwrap().releases, HeldBack::Nothing);
+    let release = put_release(&bed.folder.releases());
+    // Twice: an operator who was told may begin it, and restore once more.
+    for _ in 0..2 {
+        let restored = bed.restore(&backup).await.unwrap();
+        assert_eq!(restored.releases, HeldBack::Release { counter: 8 });
+        let store = SqliteStore::open(&bed.config.registry_file).await.unwrap();
+        let (rollouts, _) = store.rollouts().await.unwrap();
+        let [Rollout { release: known, state, .. }] = &rollouts[..] else { panic!("{rollouts:?}") };
+        assert_eq!((&known.release, known.counter), (&release.content, 8));
+        assert!(matches!(state, RolloutState::Halted { by_itself: true, .. }), "{state:?}");
+        store.step_rollout(RolloutStep::Resume, Actor::Operator).await.unwrap();
+        store.close().await.unwrap();
+    }
+    // One that was good when the backup was made may have been halted since, also where another one came after it.
+    let store = SqliteStore::open(&bed.config.registry_file).await.unwrap();
+    let other = ReleaseToRollOut { release: "other".to_owned(), counter: 9 };
+    let plan = RolloutPlan {
+        release: other,
+        versions: Default::default(),
+        rings: Default::default(),
+        soak: Duration::ZERO,
+        if_halted: IfHalted::Refuse,
+    };
+    store.start_rollout(plan, Actor::Operator).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    std::fs::remove_dir_all(&backup).unwrap();
+    let backup = bed.backup().await.unwrap();
+    bed.restore(&backup).await.unwrap();
+    let store = SqliteStore::open(&bed.config.registry_file).await.unwrap();
+    let (rollouts, _) = store.rollouts().await.unwrap();
+    assert_eq!(rollouts.len(), 2);
+    assert!(rollouts.iter().all(|rollout| !rollout.hands_out()), "{rollouts:?}");
+    assert_eq!(rollouts[1].release.release, release.content);
+    store.close().await.unwrap();
+    drop(store);
+    // Where no release is there, what is known of the others is as old as the backup.
+    std::fs::remove_dir_all(bed.folder.releases()).unwrap();
+    assert_eq!(bed.restore(&backup).await.unwrap().releases, HeldBack::Rollouts);
 }
 
 #[tokio::test]

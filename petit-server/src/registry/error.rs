@@ -11,6 +11,7 @@ use petit_engine::secret::{InviteId, NoRandom};
 use petit_relay::policy::InvalidAddress;
 
 use super::policy::PolicyTarget;
+use super::timestamp::Timestamp;
 
 /// What a database, or the system, said.
 pub type StoreErrorSource = Box<dyn Error + Send + Sync>;
@@ -181,6 +182,20 @@ pub fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| (**error).source()).any(is_full)
 }
 
+/// When and why a roll-out was halted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HaltBefore {
+    pub reason: String,
+    pub since: Timestamp,
+    /// Nobody has asked for it.
+    pub by_itself: bool,
+}
+
+fn halt(is: &str, when: &str, HaltBefore { reason, since, by_itself }: &HaltBefore) -> String {
+    let by = if *by_itself { " by itself" } else { "" };
+    format!("{is}{by} {when} {since}: {reason}")
+}
+
 /// Why a change cannot be made; for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
@@ -317,9 +332,25 @@ pub enum Conflict {
     RevokedAlready(VisitorKeyName),
     /// That release is being rolled out already, or was.
     #[error(
-        "this release is being rolled out already, is halted or done; see how far with: petit-server rollout status; where it is halted: petit-server rollout resume"
+        "this release is being rolled out already, or has reached everybody; see how far with: petit-server rollout status"
     )]
     RolloutThere,
+    /// The roll-out of that release is the one that was started last.
+    #[error(
+        "the roll-out of this release {}; to go on with it: petit-server rollout resume; to begin again with the first ring: petit-server rollout start --again",
+        halt("is halted", "since", .0)
+    )]
+    RolloutHalted(HaltBefore),
+    /// An earlier roll-out of that release, before that of another one.
+    #[error(
+        "an earlier roll-out of this release {}; to announce it all the same: petit-server rollout start --again",
+        halt("was halted", "at", .0)
+    )]
+    RolloutHaltedBefore(HaltBefore),
+    #[error(
+        "an earlier roll-out of this release was rolled back; to announce it all the same: petit-server rollout start --again"
+    )]
+    RolloutRolledBack,
     #[error("there is no roll-out; begin one with: petit-server rollout start")]
     NoRollout,
     /// It would hand out what is not there.

@@ -49,7 +49,9 @@ pub use self::change::{
 pub use self::change_body::{ChangeBody, Event, Recorded, ServiceBody};
 pub(crate) use self::changes::KEPT as CHANGES_KEPT;
 pub use self::changes::Successor;
-pub use self::error::{Conflict, StoreError, StoreErrorAt, StoreErrorKind, StoreErrorSource, is_disk_full};
+pub use self::error::{
+    Conflict, HaltBefore, StoreError, StoreErrorAt, StoreErrorKind, StoreErrorSource, is_disk_full,
+};
 pub use self::label::{InvalidNote, LabelEdit, Labels, Note};
 pub use self::model::{
     AliasRow, AnnouncedRow, Delta, Device, DeviceRow, EndedBy, EnrolledRow, EnrolmentTerms, InviteRow,
@@ -63,7 +65,7 @@ pub use self::policy::{
 };
 pub use self::rings::{InvalidRings, RINGS_MAX, Ring, Rings};
 pub use self::rollout::{
-    ReleaseToRollOut, Rollout, RolloutPlan, RolloutState, RolloutStep, StoredReport, TargetVersions,
+    IfHalted, ReleaseToRollOut, Rollout, RolloutPlan, RolloutState, RolloutStep, StoredReport, TargetVersions,
 };
 pub use self::rows::{InviteUse, NewDevice, Rows, StoredDevice, StoredInvite, StoredService, Tombstone};
 pub use self::rules::Registry;

@@ -39,6 +39,17 @@ pub struct RolloutPlan {
     pub versions: TargetVersions,
     pub rings: Rings,
     pub soak: Duration,
+    pub if_halted: IfHalted,
+}
+
+/// What becomes of a start when an earlier roll-out of the same release was halted or rolled back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IfHalted {
+    /// Its operator hears of that, and nothing is started.
+    #[default]
+    Refuse,
+    /// Its operator knows that, and wants it all the same.
+    StartAgain,
 }
 
 /// A release, by what is in it.

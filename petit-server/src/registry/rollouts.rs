@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::change::Actor;
 use super::change_body::ChangeBody;
-use super::error::{Conflict, StoreError};
-use super::rollout::{Rollout, RolloutPlan, RolloutState, RolloutStep, StoredReport};
+use super::error::{Conflict, HaltBefore, StoreError};
+use super::rollout::{IfHalted, Rollout, RolloutPlan, RolloutState, RolloutStep, StoredReport};
 use super::rows::Rows;
 use super::rules::Registry;
 
@@ -13,14 +13,15 @@ impl<R: Rows> Registry<'_, R> {
     /// Begins to hand a release out to the first ring.
     ///
     /// # Errors
-    /// [`StoreError`]; [`Conflict::RolloutThere`] when that release is being rolled out, or was.
+    /// [`StoreError`]; [`Conflict::RolloutThere`] when that release is being rolled out, or was; another conflict when it
+    /// was halted or rolled back, unless [`IfHalted::StartAgain`].
     pub async fn start_rollout(mut self, plan: RolloutPlan, actor: Actor) -> Result<Rollout, StoreError> {
-        let RolloutPlan { release, versions, rings, soak } = plan;
-        if let Some(known) = self.rows.last_rollout().await?
-            && known.release.release == release.release
-            && known.state != RolloutState::RolledBack
-        {
-            return Err(Conflict::RolloutThere.into());
+        let RolloutPlan { release, versions, rings, soak, if_halted } = plan;
+        if let Some(known) = self.rows.rollout_of(&release.release).await? {
+            let is_last = self.rows.last_rollout().await?.as_ref() == Some(&known);
+            if let Some(conflict) = conflict_with(known, is_last, if_halted) {
+                return Err(conflict.into());
+            }
         }
         let body = ChangeBody::RolloutStarted {
             release: release.clone(),
@@ -102,5 +103,19 @@ impl<R: Rows> Registry<'_, R> {
             }
         }
         Ok(())
+    }
+}
+
+/// Why no roll-out of a release begins that has had one.
+fn conflict_with(known: Rollout, is_last: bool, if_halted: IfHalted) -> Option<Conflict> {
+    match (known.state, if_halted) {
+        (RolloutState::Halted { .. } | RolloutState::RolledBack, IfHalted::StartAgain) => None,
+        (RolloutState::Halted { reason, since, by_itself }, IfHalted::Refuse) => {
+            let halt = HaltBefore { reason, since, by_itself };
+            Some(if is_last { Conflict::RolloutHalted(halt) } else { Conflict::RolloutHaltedBefore(halt) })
+        }
+        (RolloutState::RolledBack, IfHalted::Refuse) => Some(Conflict::RolloutRolledBack),
+        // Before another one it was watched by nobody any more.
+        (RolloutState::Running | RolloutState::Done, _) => is_last.then_some(Conflict::RolloutThere),
     }
 }

@@ -265,6 +265,12 @@ pub trait Rows: Send {
     /// The roll-out that was started last.
     fn last_rollout(&mut self) -> impl Future<Output = Result<Option<Rollout>, StoreError>> + Send;
 
+    /// The roll-out of a release.
+    fn rollout_of(
+        &mut self,
+        release: &str,
+    ) -> impl Future<Output = Result<Option<Rollout>, StoreError>> + Send;
+
     /// Keeps a roll-out, in place of the one of its release that there may be.
     fn put_rollout(&mut self, rollout: &Rollout) -> impl Future<Output = Result<(), StoreError>> + Send;
 

@@ -23,6 +23,8 @@ pub(super) struct Known {
     pub(super) saved: Option<Instant>,
     /// Who has been there since the roll-out was started or resumed.
     pub(super) seen: HashSet<DeviceId>,
+    /// When the roll-out was started or resumed last, where this process has done that.
+    begun: Option<Instant>,
     /// Since when those that are there now have been, as far as a roll-out has looked.
     there_since: HashMap<DeviceId, Instant>,
 }
@@ -54,6 +56,7 @@ impl Known {
         self.rollouts.push(rollout);
         if begins_anew {
             self.seen.clear();
+            self.begun = Some(Instant::now());
         }
     }
 
@@ -97,6 +100,10 @@ impl Known {
             let said = said.map(|said| (said.state, said.at));
             let since = |known: &HashMap<DeviceId, Instant>| known.get(device).map(Instant::elapsed);
             let mut known_for = since(&self.known_since).unwrap_or_default();
+            if let Some(begun) = self.begun {
+                // Whoever resumes it gives a trial its time again, also where the clock jumps after that.
+                known_for = known_for.min(begun.elapsed());
+            }
             if presence == Presence::Online {
                 // A trial goes on where it was when the client is there again.
                 known_for = known_for.min(since(&self.there_since).unwrap_or_default());
@@ -202,6 +209,23 @@ mod tests {
         known.sees(&HashSet::new());
         known.sees(&online);
         assert!(client(&known, device, &online).known_for < HOUR, "and once more");
+    }
+
+    #[test]
+    fn a_trial_has_its_time_again_from_when_the_roll_out_was_resumed() {
+        let mut known = Known::default();
+        let trial = report("client-linux", "0.2.1", UpdateState::OnTrial, START);
+        let device = trial.device;
+        known.put(trial);
+        let long_ago = Instant::now().checked_sub(HOUR * 10).unwrap();
+        known.known_since.insert(device, long_ago);
+        known.set(rollout());
+        known.begun = Some(long_ago);
+        let halted = RolloutState::Halted { reason: String::new(), since: START, by_itself: true };
+        known.set(Rollout { state: halted, ..rollout() });
+        assert!(client(&known, device, &HashSet::new()).known_for >= HOUR, "a halt begins nothing");
+        known.set(Rollout { resumed: Some(START + HOUR), ..rollout() });
+        assert!(client(&known, device, &HashSet::new()).known_for < HOUR);
     }
 
     #[test]

@@ -26,8 +26,8 @@ use self::known::{InRing, Known, is_of};
 use crate::api::HaltedRollout;
 use crate::directory::Directory;
 use crate::registry::{
-    Actor, Conflict, ReleaseToRollOut, Rings, Rollout, RolloutPlan, RolloutState, RolloutStep, StoreError,
-    StoreErrorKind, StoredReport, Timestamp,
+    Actor, Conflict, IfHalted, ReleaseToRollOut, Rings, Rollout, RolloutPlan, RolloutState, RolloutStep,
+    StoreError, StoreErrorKind, StoredReport, Timestamp,
 };
 use crate::releases::{HandedOut, Mirror};
 use crate::store::Store;
@@ -98,12 +98,12 @@ impl Rollouts {
     pub async fn start(
         &self,
         release: &HandedOut,
-        (rings, soak): (Rings, Duration),
+        (rings, soak, if_halted): (Rings, Duration, IfHalted),
         actor: Actor,
     ) -> Result<(), StoreError> {
         let versions = release.versions.clone();
         let release = ReleaseToRollOut { release: release.content.clone(), counter: release.counter };
-        let plan = RolloutPlan { release, versions, rings, soak };
+        let plan = RolloutPlan { release, versions, rings, soak, if_halted };
         let work = move |store: Arc<dyn Store>| async move { store.start_rollout(plan, actor).await };
         self.in_turn(|_| true, work).await
     }

@@ -88,7 +88,7 @@ impl Bed {
     }
 
     async fn start(&self, release: &HandedOut, rings: &str, soak: Duration) {
-        let plan = (rings.parse().unwrap(), soak);
+        let plan = (rings.parse().unwrap(), soak, IfHalted::Refuse);
         self.rollouts.start(release, plan, Actor::Operator).await.unwrap();
     }
 
@@ -243,6 +243,30 @@ async fn a_client_that_came_back_halts_it_and_what_is_under_way() {
     // The gate looks at it no more.
     bed.judge(0..0).await;
     assert_eq!(bed.standing().await.rollout, standing.rollout);
+}
+
+#[tokio::test]
+async fn a_resume_excuses_who_came_back_until_it_is_tried_there_again() {
+    let bed = Bed::with(5).await;
+    let release = bed.put(1, &[(LINUX, "0.2.0")]).await;
+    bed.start(&release, "100%", Duration::ZERO).await;
+    bed.says(1, "0.2.0", UpdateState::PutBack);
+    bed.judge(0..0).await;
+    assert!(!bed.standing().await.rollout.is_running());
+    bed.rollouts.step(RolloutStep::Resume, Actor::Operator).await.unwrap();
+    // It says the same in each session.
+    bed.says(1, "0.2.0", UpdateState::PutBack);
+    bed.judge(0..0).await;
+    let standing = bed.standing().await;
+    assert!(standing.rollout.is_running(), "{standing:?}");
+    assert_eq!((standing.tally.excused, standing.bad.len()), (1, 0));
+    for state in [UpdateState::OnTrial, UpdateState::PutBack] {
+        bed.says(1, "0.2.0", state);
+    }
+    bed.judge(0..0).await;
+    let standing = bed.standing().await;
+    assert!(!standing.rollout.is_running(), "{standing:?}");
+    assert_eq!((standing.tally.excused, standing.bad.len()), (0, 1));
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use super::{AFTER, NEXT, refused};
 
 const CLIENTS: usize = 60;
 const STAFF: usize = 3;
+const STEPS: &str = "tag:staff,50%,100%";
 
 /// What a client fetches: the version that the server has for it.
 async fn version(source: &Source, by: FetchedBy) -> Option<(u64, String)> {
@@ -98,7 +99,26 @@ impl Vendor {
     }
 
     async fn start(&self) -> Said {
-        self.rollout(&["start", "--rings", "tag:staff,50%,100%", "--soak", "1s"]).await.ok()
+        self.rollout(&["start", "--rings", STEPS, "--soak", "1s"]).await.ok()
+    }
+
+    /// A release that was halted, and then rolled back, is not started by a word that says nothing of that.
+    async fn begins_again_only_when_that_is_asked_for(&self, reason: &str) {
+        let said = self.rollout(&["start"]).await;
+        let told = format!(": {reason}; to go on with it: petit-server rollout resume;");
+        refused(&said, "the roll-out of this release is halted by itself since 2");
+        refused(&said, &told);
+        self.rollout(&["rollback"]).await.ok();
+        refused(&self.rollout(&["resume"]).await, "it was rolled back");
+        assert!(self.server.run(["status", "--json"]).await.ok().json()["rollout_halted"].is_null());
+        // What they have said of it does not halt it when it is started all the same.
+        refused(
+            &self.rollout(&["start"]).await,
+            "was rolled back; to announce it all the same: petit-server rollout start --again",
+        );
+        let said = self.rollout(&["start", "--rings", STEPS, "--soak", "1s", "--again"]).await.ok();
+        assert!(said.out.contains("had it go wrong before"), "{said:?}");
+        self.rollout(&["rollback"]).await.ok();
     }
 
     async fn until(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
@@ -167,13 +187,7 @@ async fn a_bad_canary_halts_a_roll_out_to_sixty_clients_and_a_good_release_reach
     vendor.server.run(["restart"]).await.ok();
     let again = vendor.until("the same", |rollout| rollout["state"]["halted"]["reason"] == reason).await;
     assert_eq!((&again["bad"], &again["open"]), (&halted["bad"], &halted["open"]));
-    vendor.rollout(&["rollback"]).await.ok();
-    refused(&vendor.rollout(&["resume"]).await, "it was rolled back");
-    assert!(vendor.server.run(["status", "--json"]).await.ok().json()["rollout_halted"].is_null());
-    // What they have said of it does not halt it when it is started all the same.
-    let said = vendor.start().await;
-    assert!(said.out.contains("had it go wrong before"), "{said:?}");
-    vendor.rollout(&["rollback"]).await.ok();
+    vendor.begins_again_only_when_that_is_asked_for(reason).await;
 
     // The next release works, and reaches ring after ring by itself.
     release.put(AFTER, b"another program");

@@ -14,7 +14,7 @@ use petit_engine::secret::PrivateKey;
 use petit_host::brand::Brand;
 use petit_host::update::{Bundle, Refusal, Roots, Target, Time};
 use petit_relay::{Farewell, Leave};
-use petit_server::registry::Actor;
+use petit_server::registry::{Actor, IfHalted};
 use petit_server::releases::{self, Put, ReleaseError};
 use petit_tests::bed::Bed;
 use petit_tests::process::Program;
@@ -323,7 +323,7 @@ async fn agents_that_understand_it_are_told_of_each_release_and_others_are_not()
         put(&bed, &release).unwrap();
         if counter == 1 {
             let handed_out = bed.server.releases.look().await.unwrap().unwrap().handed_out.clone();
-            let plan = ("100%".parse().unwrap(), Duration::ZERO);
+            let plan = ("100%".parse().unwrap(), Duration::ZERO, IfHalted::Refuse);
             bed.server.rollouts.start(&handed_out, plan, Actor::Operator).await.unwrap();
         }
         assert_eq!(told.control().await, Some(FromRelay::Release { counter }));

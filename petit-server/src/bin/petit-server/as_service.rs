@@ -15,7 +15,8 @@ use super::common::PROGRAM;
 
 /// Where a folder of root's is copied to for the service's user: on the disk, as a release may be larger than the memory.
 const GIVEN: &str = "/var/cache";
-/// What the names of the copies begin with, before the number of the process that has one made.
+/// What the names of the copies begin with, before the number of the process that has one made. Their units are called as
+/// they are.
 const COPY: &str = "petit-given-";
 
 /// What of a folder the service's user is given.
@@ -33,7 +34,7 @@ pub(crate) struct AsService {
 }
 
 /// Where the copy of a folder is, for as long as its command runs. Removed when this is dropped: the unit empties it, but
-/// has no place to remove it from.
+/// has no place to remove it from. One whose unit goes on without this process is left to the next command.
 struct GivenCopy {
     folder: PathBuf,
     name: String,
@@ -41,8 +42,9 @@ struct GivenCopy {
 
 impl Drop for GivenCopy {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.folder.join(&self.name));
-        let _ = std::fs::remove_dir(self.folder.join("private").join(&self.name));
+        if is_over(&self.name) {
+            remove(&self.folder, &self.name);
+        }
     }
 }
 
@@ -52,7 +54,7 @@ impl AsService {
     /// # Errors
     /// [`Failure`] when this program does not know where it is.
     pub(crate) fn new<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Self, Failure> {
-        Self::with(arguments, &[])
+        Self::with(arguments, &[], None)
     }
 
     /// As [`new`](Self::new), with files that only root may read: systemd hands them in by these names.
@@ -68,7 +70,7 @@ impl AsService {
             property.push(path);
             property
         };
-        Self::with(arguments, &credentials.iter().map(property).collect::<Vec<_>>())
+        Self::with(arguments, &credentials.iter().map(property).collect::<Vec<_>>(), None)
     }
 
     /// As [`new`](Self::new), of a verb and a folder that only root may read: the service's user gets a copy, which is gone
@@ -87,7 +89,6 @@ impl AsService {
         if let (true, Some(text)) = (folder.starts_with(&state), folder.to_str()) {
             return Self::new(json.then_some("--json").into_iter().chain(verb.iter().copied()).chain([text]));
         }
-        sweep(Path::new(GIVEN));
         // Two at once have a folder each.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let name = format!("{COPY}{}-{now}", std::process::id());
@@ -117,14 +118,21 @@ impl AsService {
             format!("ExecStopPost=+/bin/rm -rf {copy}").into(),
         ];
         let arguments = json.then_some("--json").into_iter().chain(verb.iter().copied());
-        let made = Self::with(arguments.chain([copy.as_str()]), &more)?;
+        let made = Self::with(arguments.chain([copy.as_str()]), &more, Some(&name))?;
         Ok(Self { given: Some(GivenCopy { folder: GIVEN.into(), name }), ..made })
     }
 
-    fn with<'a>(arguments: impl IntoIterator<Item = &'a str>, more: &[OsString]) -> Result<Self, Failure> {
+    /// `unit`: its name, where that is to be known.
+    fn with<'a>(
+        arguments: impl IntoIterator<Item = &'a str>,
+        more: &[OsString],
+        unit: Option<&str>,
+    ) -> Result<Self, Failure> {
+        sweep(Path::new(GIVEN), is_over);
         let program = std::env::current_exe().map_err(|error| Failure::of(&error))?;
         let mut command = Command::new("systemd-run");
         command.args(["--quiet", "--collect", "--wait", "--pipe"]);
+        command.args(unit.map(|unit| format!("--unit={unit}")));
         let properties = [
             "DynamicUser=yes",
             "User=petit-server",
@@ -166,16 +174,28 @@ impl AsService {
     }
 }
 
-/// Removes the places of copies whose commands were ended before they could: by Ctrl-C, say. What was in them has gone with
-/// their units.
-fn sweep(given: &Path) {
-    for name in std::fs::read_dir(given).into_iter().flatten().flatten().map(|entry| entry.file_name()) {
-        let name = name.to_string_lossy();
-        let process = name.strip_prefix(COPY).and_then(|rest| rest.split('-').next());
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
-            drop(GivenCopy { folder: given.to_owned(), name: name.into_owned() });
+/// Removes the copies whose commands were ended before they could: by Ctrl-C, say, which leaves their place, or because
+/// the machine went off meanwhile, which leaves the keys of a backup in it. `is_over`: whether the unit of a copy has ended.
+fn sweep(given: &Path, is_over: impl Fn(&str) -> bool) {
+    let names = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for name in names(given).chain(names(&given.join("private"))).map(|entry| entry.file_name()) {
+        if let Some(name) = name.to_str().filter(|name| name.starts_with(COPY) && is_over(name)) {
+            remove(given, name);
         }
     }
+}
+
+/// Whether a unit does not run, and is not about to end either. What its copy is for goes on when root's process has gone.
+fn is_over(unit: &str) -> bool {
+    let unit = format!("{unit}.service");
+    let shown = Command::new("systemctl").args(["show", "--property=ActiveState", "--value", &unit]).output();
+    shown.is_ok_and(|shown| matches!(&*shown.stdout, b"inactive\n" | b"failed\n"))
+}
+
+fn remove(given: &Path, name: &str) {
+    // No link in it is followed.
+    let _ = std::fs::remove_dir_all(given.join("private").join(name));
+    let _ = std::fs::remove_file(given.join(name));
 }
 
 fn no_systemd(error: &io::Error) -> Failure {
@@ -209,14 +229,21 @@ mod tests {
     #[test]
     fn what_an_interrupted_command_has_left_goes_with_the_next_one() {
         let dir = tempfile::tempdir().unwrap();
-        let gone = format!("{COPY}{}-1", u32::MAX);
-        let (mine, others) = (format!("{COPY}{}-2", std::process::id()), "apt");
-        for name in [&*gone, &mine, others] {
+        let left = ["1-1", "2-1", "3-1"].map(|number| format!("{COPY}{number}"));
+        let [gone, unlinked, runs] = &left;
+        for name in [gone, unlinked, runs, "apt"] {
             let private = dir.path().join("private").join(name);
-            std::fs::create_dir_all(&private).unwrap();
+            std::fs::create_dir_all(private.join("folder")).unwrap();
+            std::fs::write(private.join("folder/server.key"), "a key").unwrap();
             std::os::unix::fs::symlink(&private, dir.path().join(name)).unwrap();
         }
-        sweep(dir.path());
+        std::fs::remove_file(dir.path().join(unlinked)).unwrap();
+        // What the service's user has linked to is no place to remove anything from.
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::fs::write(elsewhere.join("kept"), "").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, dir.path().join("private").join(gone).join("link")).unwrap();
+        sweep(dir.path(), |unit| unit != runs);
         let names = |folder: PathBuf| {
             let mut names: Vec<String> = std::fs::read_dir(folder)
                 .unwrap()
@@ -225,8 +252,10 @@ mod tests {
             names.sort();
             names
         };
-        assert_eq!(names(dir.path().join("private")), [others, &mine]);
-        assert_eq!(names(dir.path().to_owned()), [others, &mine, "private"]);
+        assert_eq!(names(dir.path().join("private")), ["apt", runs]);
+        assert_eq!(names(dir.path().to_owned()), ["apt", "elsewhere", runs, "private"]);
+        assert!(dir.path().join("private").join(runs).join("folder/server.key").exists());
+        assert!(elsewhere.join("kept").exists());
     }
 
     #[test]

@@ -29,6 +29,11 @@ pub(crate) enum RolloutVerb {
         /// How long a ring is watched at least before the next one is opened
         #[arg(long, value_name = "TIME", default_value = "15m", value_parser = humantime::parse_duration)]
         soak: Duration,
+        /// Also where an earlier roll-out of the same release was halted or rolled back
+        ///
+        /// It begins with the first ring again. What clients have said of the release until now does not halt it.
+        #[arg(long)]
+        again: bool,
     },
     /// Say how far it is, and with whom it has gone wrong
     Status,
@@ -38,7 +43,11 @@ pub(crate) enum RolloutVerb {
         #[arg(long, value_name = "TEXT", default_value = "by its operator")]
         reason: String,
     },
-    /// Go on with one that was halted; who has come back from it so far does not halt it again
+    /// Go on with one that was halted, in the ring in which it was
+    ///
+    /// Who has come back from the release so far does not halt it again, unless it is tried there once more and comes back
+    /// once more. Who has been trying it for too long gets the same time again, and halts it when that is over. Who is away
+    /// counts as such only when it was there after this.
     Resume,
     /// Open the next ring now, whatever this one has come to
     Next,
@@ -50,8 +59,9 @@ pub(crate) enum RolloutVerb {
 
 pub(crate) async fn rollout(running: &Running, verb: &RolloutVerb) -> Result<RolloutStatus, Failure> {
     match verb {
-        RolloutVerb::Start { rings, soak } => {
-            let start = StartRollout { rings: rings.clone(), soak_seconds: whole_seconds(*soak) };
+        RolloutVerb::Start { rings, soak, again } => {
+            let (rings, soak_seconds) = (rings.clone(), whole_seconds(*soak));
+            let start = StartRollout { rings, soak_seconds, again: *again };
             running.ask(&start).await
         }
         RolloutVerb::Status => running.ask(&GetRollout).await,

@@ -12,7 +12,7 @@ use petit_server::api::{
     AskError, BackedUp, BackupRestored, ConfigChecked, ConfigNote, KeyView, KeylessPolicy, ListAliases,
     ListKeys, ListPolicies, MakeBackup, PolicyOrigin, PolicyView,
 };
-use petit_server::backup::{self, BackupError};
+use petit_server::backup::{self, BackupError, HeldBack};
 use petit_server::capacity;
 use petit_server::certificate::{self, CertificateError, Expiry, PublicNames};
 use petit_server::config::{self, Config, ConfigError};
@@ -234,6 +234,7 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
             "\nThe config names {path}, which is not there; put it there before the start."
         ));
     }
+    text.push_str(&held_back(restored.releases));
     text.push_str("\nNext: petit-server start");
     let mut aside = restored.aside.into_iter();
     let restored = BackupRestored {
@@ -246,6 +247,18 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
     };
     cli::say(json, &text, &restored);
     Ok(())
+}
+
+fn held_back(releases: HeldBack) -> String {
+    match releases {
+        HeldBack::Release { counter } => format!(
+            "\nWhat became of release {counter} after the backup was made is not known in it, so nobody gets it. Look first, then: petit-server rollout resume; or: petit-server rollout start --again"
+        ),
+        HeldBack::Rollouts => {
+            "\nRoll-outs that were halted after the backup was made are not known in it: do not put their releases there again.".to_owned()
+        }
+        HeldBack::Nothing => String::new(),
+    }
 }
 
 pub(crate) fn backup_failure(error: &BackupError) -> Failure {

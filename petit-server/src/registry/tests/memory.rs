@@ -13,7 +13,7 @@ pub(super) struct MemoryRows {
     aliases: Vec<(Alias, RegisteredId)>,
     tombstones: Vec<(Alias, Tombstone)>,
     policies: Vec<Policy>,
-    rollout: Option<Rollout>,
+    rollouts: Vec<Rollout>,
     pub(super) reports: Vec<StoredReport>,
     pub(super) keys: Vec<StoredKey>,
     pub(super) changes: Vec<Change>,
@@ -232,11 +232,16 @@ impl Rows for MemoryRows {
     }
 
     async fn last_rollout(&mut self) -> Result<Option<Rollout>, StoreError> {
-        Ok(self.rollout.clone())
+        Ok(self.rollouts.last().cloned())
+    }
+
+    async fn rollout_of(&mut self, release: &str) -> Result<Option<Rollout>, StoreError> {
+        Ok(self.rollouts.iter().find(|known| known.release.release == release).cloned())
     }
 
     async fn put_rollout(&mut self, rollout: &Rollout) -> Result<(), StoreError> {
-        self.rollout = Some(rollout.clone());
+        self.rollouts.retain(|known| known.release.release != rollout.release.release);
+        self.rollouts.push(rollout.clone());
         self.wrote()
     }
 

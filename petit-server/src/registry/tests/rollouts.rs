@@ -12,9 +12,13 @@ fn release(name: &str) -> ReleaseToRollOut {
 
 impl Bed {
     async fn start(&mut self, name: &str) -> Result<Rollout, StoreError> {
+        self.start_if(name, IfHalted::Refuse).await
+    }
+
+    async fn start_if(&mut self, name: &str, if_halted: IfHalted) -> Result<Rollout, StoreError> {
         let versions = [("t".to_owned(), "0.2.0".to_owned())].into();
         let rings = "5%,100%".parse().unwrap();
-        let plan = RolloutPlan { release: release(name), versions, rings, soak: SOAK };
+        let plan = RolloutPlan { release: release(name), versions, rings, soak: SOAK, if_halted };
         self.rules().start_rollout(plan, Actor::Operator).await
     }
 
@@ -71,8 +75,9 @@ async fn a_roll_out_goes_its_way_and_what_it_cannot_do_changes_nothing() {
     {
         refused(bed.step(step).await);
     }
+    assert_eq!(conflict(bed.start("one").await).unwrap_err(), Conflict::RolloutRolledBack);
     // Somebody may have thought better of it.
-    let anew = bed.start("one").await.unwrap();
+    let anew = bed.start_if("one", IfHalted::StartAgain).await.unwrap();
     assert_eq!((anew.open, anew.resumed), (1, None));
     bed.start("two").await.unwrap();
 
@@ -90,6 +95,42 @@ async fn a_roll_out_goes_its_way_and_what_it_cannot_do_changes_nothing() {
     ];
     assert_eq!(kinds, expected);
     assert_eq!(bed.rows.changes[1].actor, Actor::Server);
+}
+
+#[tokio::test]
+async fn a_release_that_was_halted_begins_again_only_when_that_is_asked_for() {
+    let mut bed = Bed::new();
+    bed.start("one").await.unwrap();
+    bed.step(halt()).await.unwrap();
+    let refused = conflict(bed.start("one").await).unwrap_err();
+    let halted = format!(
+        "is halted by itself since {}: calls; to go on with it: petit-server rollout resume",
+        bed.now
+    );
+    assert!(refused.to_string().contains(&halted), "{refused}");
+    // Another one does not make that forgotten.
+    bed.start("two").await.unwrap();
+    let refused = conflict(bed.start("one").await).unwrap_err();
+    let halted = format!("an earlier roll-out of this release was halted by itself at {}: calls;", bed.now);
+    let said = refused.to_string();
+    assert!(
+        said.starts_with(&halted) && said.contains("start --again") && !said.contains("resume"),
+        "{said}"
+    );
+    let written = bed.rows.written;
+    assert_eq!(conflict(bed.start("one").await).unwrap_err(), refused);
+    assert_eq!(bed.rows.written, written);
+    let again = bed.start_if("one", IfHalted::StartAgain).await.unwrap();
+    assert_eq!((again.open, again.started, &again.state), (1, bed.now, &RolloutState::Running));
+    // One that runs is none that was halted.
+    let refused = bed.start_if("one", IfHalted::StartAgain).await;
+    assert_eq!(conflict(refused).unwrap_err(), Conflict::RolloutThere);
+    // One that was good is there to come back to.
+    bed.step(RolloutStep::OpenNext).await.unwrap();
+    bed.step(RolloutStep::Finish).await.unwrap();
+    assert_eq!(conflict(bed.start("one").await).unwrap_err(), Conflict::RolloutThere);
+    bed.start("three").await.unwrap();
+    bed.start("one").await.unwrap();
 }
 
 #[tokio::test]

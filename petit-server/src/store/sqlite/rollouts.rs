@@ -23,6 +23,14 @@ pub(super) async fn last(connection: &mut SqliteConnection) -> Result<Option<Rol
     row.as_ref().map(rollout).transpose()
 }
 
+pub(super) async fn of(
+    connection: &mut SqliteConnection,
+    release: &str,
+) -> Result<Option<Rollout>, StoreError> {
+    let query = sqlx::query("SELECT * FROM rollouts WHERE release = ?").bind(release);
+    query.fetch_optional(connection).await?.as_ref().map(rollout).transpose()
+}
+
 pub(super) async fn put(connection: &mut SqliteConnection, rollout: &Rollout) -> Result<(), StoreError> {
     let Rollout { release, versions, rings, open, soak, state, started, resumed, opened } = rollout;
     let (state, halt) = match state {

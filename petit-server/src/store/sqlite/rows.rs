@@ -321,6 +321,10 @@ impl Rows for SqliteConnection {
         rollouts::last(self).await
     }
 
+    async fn rollout_of(&mut self, release: &str) -> Result<Option<Rollout>, StoreError> {
+        rollouts::of(self, release).await
+    }
+
     async fn put_rollout(&mut self, rollout: &Rollout) -> Result<(), StoreError> {
         rollouts::put(self, rollout).await
     }

@@ -3,7 +3,7 @@
 use petit_engine::proto::control::UpdateState;
 
 use super::*;
-use crate::registry::{ReleaseToRollOut, Rings, RolloutState, TargetVersions};
+use crate::registry::{IfHalted, ReleaseToRollOut, Rings, RolloutState, TargetVersions};
 
 #[tokio::test]
 async fn a_roll_out_and_what_clients_say_of_it_are_there_after_a_start() {
@@ -14,7 +14,7 @@ async fn a_roll_out_and_what_clients_say_of_it_are_there_after_a_start() {
     let versions: TargetVersions = [("t".to_owned(), "0.2.0".to_owned())].into();
     for name in ["one", "two"] {
         let (versions, rings) = (versions.clone(), rings.clone());
-        let plan = RolloutPlan { release: release(name), versions, rings, soak };
+        let plan = RolloutPlan { release: release(name), versions, rings, soak, if_halted: IfHalted::Refuse };
         bed.store.start_rollout(plan, Actor::Operator).await.unwrap();
     }
     let device = bed.enrolled().await.device;
@@ -55,7 +55,13 @@ async fn the_last_roll_out_is_the_one_that_was_started_last_whatever_the_clock_s
     let release = |name: &str| ReleaseToRollOut { release: name.to_owned(), counter: 1 };
     for name in ["one", "two", "one", "three"] {
         let (rings, versions) = (Rings::default(), TargetVersions::new());
-        let plan = RolloutPlan { release: release(name), versions, rings, soak: Duration::ZERO };
+        let plan = RolloutPlan {
+            release: release(name),
+            versions,
+            rings,
+            soak: Duration::ZERO,
+            if_halted: IfHalted::Refuse,
+        };
         let result = bed.store.start_rollout(plan, Actor::Operator).await;
         result.unwrap();
         // As if the clock had gone back meanwhile.
@@ -67,7 +73,18 @@ async fn the_last_roll_out_is_the_one_that_was_started_last_whatever_the_clock_s
     let halt = RolloutStep::Halt { reason: "calls".to_owned() };
     let halted = bed.store.step_rollout(halt, Actor::Server).await.unwrap();
     assert_eq!(halted.release, release("three"));
+    // It is known of each release how its own roll-out ended.
+    let plan = |name: &str| RolloutPlan {
+        release: release(name),
+        versions: TargetVersions::new(),
+        rings: Rings::default(),
+        soak: Duration::ZERO,
+        if_halted: IfHalted::Refuse,
+    };
+    bed.store.start_rollout(plan("one"), Actor::Operator).await.unwrap();
+    let refused = bed.store.start_rollout(plan("three"), Actor::Operator).await.unwrap_err();
+    assert!(refused.to_string().contains("was halted by itself at "), "{refused}");
     let (rollouts, _) = bed.store.rollouts().await.unwrap();
     let names: Vec<&str> = rollouts.iter().map(|rollout| rollout.release.release.as_str()).collect();
-    assert_eq!(names, ["two", "one", "three"]);
+    assert_eq!(names, ["two", "three", "one"]);
 }
