@@ -74,8 +74,7 @@ const INSTALLED: [&str; 2] = ["petit.exe", "petit-client.exe"];
 /// Builds the programs; returns the folder that they are in. A vendor's tray app has its icon and name in the file, and
 /// takes the place of the one that was built before.
 pub(crate) fn programs(build: Build, vendor: Option<&Vendor>) -> Result<PathBuf, String> {
-    install(NEEDED, &[], "Programs for Windows need")?;
-    succeed(Command::new("rustup").args(["target", "add", TARGET]))?;
+    install_needed()?;
     let mut command = for_windows("build", &["petit-client", "petit-server", "petit-desktop"]);
     // Without the tray app's second program, which only Linux has a use for.
     command.args(["--bin", "petit-client", "--bin", "petit-server", "--bin", "petit"]);
@@ -83,9 +82,20 @@ pub(crate) fn programs(build: Build, vendor: Option<&Vendor>) -> Result<PathBuf,
         // What the tray app's build script and Tauri merge into `tauri.conf.json`.
         command.env("TAURI_CONFIG", vendor.tauri_config()?);
     }
-    let folder = build.set(&mut command);
+    build.set(&mut command);
     succeed(&mut command)?;
-    Ok(target()?.join(TARGET).join(folder))
+    folder(build)
+}
+
+/// The folder of the programs.
+pub(crate) fn folder(build: Build) -> Result<PathBuf, String> {
+    Ok(target()?.join(TARGET).join(build.folder()))
+}
+
+/// Installs what programs for Windows are built with.
+pub(crate) fn install_needed() -> Outcome {
+    install(NEEDED, &[], "Programs for Windows need")?;
+    succeed(Command::new("rustup").args(["target", "add", TARGET]))
 }
 
 /// `cargo`, for Windows. With flags that are the same each time, so that it builds everything once.
