@@ -26,7 +26,7 @@ pub(crate) fn install_needed() -> Outcome {
 pub(crate) fn prepare() -> Outcome {
     install_needed()?;
     setups()?;
-    succeed(units().arg("--no-run"))
+    succeed(units()?.arg("--no-run"))
 }
 
 /// Runs the tests under Wine, of what was prepared or is now. Says how many passed.
@@ -41,7 +41,7 @@ pub(crate) fn check(prepared: Option<Beside>) -> Result<String, String> {
     tests.env("PETIT_PROGRAMS", build_all()?).env("PETIT_WINDOWS_PROGRAMS", programs);
     tests.env("PETIT_WINDOWS_SETUPS", dist()?).env("PETIT_WINDOWS_TOOLS", tools()?);
     let watched = watch(wine.set(&mut tests))?;
-    let mut units = units();
+    let mut units = units()?;
     units.args(["--", "pipe::", "power::", "service::install::", "autostart::", "lock::", "placing::"]);
     let units = watch(wine.set(&mut units))?;
     drop(wine);
@@ -50,10 +50,10 @@ pub(crate) fn check(prepared: Option<Beside>) -> Result<String, String> {
 }
 
 /// What only Windows has, among the unit tests.
-fn units() -> Command {
-    let mut units = for_windows("test", &["petit-windows", "petit-host", "petit-app"]);
+fn units() -> Result<Command, String> {
+    let mut units = for_windows("test", &["petit-windows", "petit-host", "petit-app"])?;
     units.arg("--lib");
-    units
+    Ok(units)
 }
 
 /// Where the installers are.
