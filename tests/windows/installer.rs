@@ -326,7 +326,8 @@ async fn it_is_installed_over_a_running_one_and_removed_without_an_administrator
     assert_eq!(value(RUN, "Petit").await, Some(at_login.clone()));
     let files =
         ["LICENSE.txt", "WebView2Loader.dll", "install.log", "petit-client.exe", "petit.exe", "petit.ico"];
-    let files: BTreeSet<String> = files.iter().chain(&["uninstall.exe"]).map(|it| (*it).to_owned()).collect();
+    let files: BTreeSet<String> =
+        files.iter().chain(&["setup.exe", "uninstall.exe"]).map(|it| (*it).to_owned()).collect();
     assert_eq!(names_in(&user.folder(&PETIT)), files);
     assert!(!user.kept(&PETIT).exists(), "nothing is started by installing it");
     let log = user.log(&PETIT);

@@ -16,6 +16,10 @@ use crate::setup::{Needed, install};
 /// The target that links with what Debian has. The maker's own needs files that come from its servers alone.
 const TARGET: &str = "x86_64-pc-windows-gnu";
 
+/// Where cargo builds for Windows, beside what it builds for this system: a build for Windows holds the lock of what runs here
+/// too (build scripts, macros), and each `cargo test` would wait for its end.
+const HOME: &str = "for-windows";
+
 /// What programs for Windows are built and packed with.
 pub(crate) const NEEDED: &[Needed] = &[
     ("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64", "links programs for Windows, and compiles their C"),
@@ -74,27 +78,38 @@ const INSTALLED: [&str; 2] = ["petit.exe", "petit-client.exe"];
 /// Builds the programs; returns the folder that they are in. A vendor's tray app has its icon and name in the file, and
 /// takes the place of the one that was built before.
 pub(crate) fn programs(build: Build, vendor: Option<&Vendor>) -> Result<PathBuf, String> {
-    install(NEEDED, &[], "Programs for Windows need")?;
-    succeed(Command::new("rustup").args(["target", "add", TARGET]))?;
-    let mut command = for_windows("build", &["petit-client", "petit-server", "petit-desktop"]);
+    install_needed()?;
+    let mut command = for_windows("build", &["petit-client", "petit-server", "petit-desktop"])?;
     // Without the tray app's second program, which only Linux has a use for.
     command.args(["--bin", "petit-client", "--bin", "petit-server", "--bin", "petit"]);
     if let Some(vendor) = vendor {
         // What the tray app's build script and Tauri merge into `tauri.conf.json`.
         command.env("TAURI_CONFIG", vendor.tauri_config()?);
     }
-    let folder = build.set(&mut command);
+    build.set(&mut command);
     succeed(&mut command)?;
-    Ok(target()?.join(TARGET).join(folder))
+    folder(build)
+}
+
+/// The folder of the programs.
+pub(crate) fn folder(build: Build) -> Result<PathBuf, String> {
+    Ok(target()?.join(HOME).join(TARGET).join(build.folder()))
+}
+
+/// Installs what programs for Windows are built with.
+pub(crate) fn install_needed() -> Outcome {
+    install(NEEDED, &[], "Programs for Windows need")?;
+    succeed(Command::new("rustup").args(["target", "add", TARGET]))
 }
 
 /// `cargo`, for Windows. With flags that are the same each time, so that it builds everything once.
-pub(crate) fn for_windows(verb: &str, packages: &[&str]) -> Command {
-    let mut command = cargo(&[verb, "--locked", "--target", TARGET]);
+pub(crate) fn for_windows(verb: &str, packages: &[&str]) -> Result<Command, String> {
+    let mut command = cargo(&[verb, "--locked", "--target", TARGET, "--target-dir"]);
+    command.arg(target()?.join(HOME));
     command.args(packages.iter().flat_map(|package| ["-p", package]));
     command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS", "-D warnings");
     command.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine");
-    command
+    Ok(command)
 }
 
 /// A vendor's file, and what it says.

@@ -24,6 +24,7 @@
 
 mod arm64;
 mod bench;
+mod beside;
 mod built_in;
 mod circles;
 mod conformance;
@@ -72,6 +73,9 @@ usage: cargo xtask <command>
         images, and runs the programs for arm64 under qemu; with the name of a step (formatting,
         circles, dependencies, lints, documentation, page, tests, conformance,
         windows, systemd, units, old, minimum, macos, image, arm64) only that one
+  prepare tests | windows
+        build what this step of test runs; test does so by itself, for both
+        beside the steps before them
   bench [--quick] [--rounds N] [--only A,B] [--counts] [--profile]
         [--json FILE] [--docs]
         install nginx, haproxy and the like (Debian packages) and rathole, then
@@ -148,6 +152,8 @@ fn main() -> ExitCode {
     let outcome = match command {
         "demo" => demo::DemoArgs::parse(rest).and_then(|args| demo::run(&args)),
         "test" if wanted.is_some() => wanted.map_or(Ok(()), test::run),
+        "prepare" if rest == ["tests"] => test::prepare().map(drop),
+        "prepare" if rest == ["windows"] => windows::prepare(),
         "bench" => bench::run(rest),
         "dist" if rest.first().is_some_and(|system| system == "linux") => {
             dist::run(rest.get(1..).unwrap_or_default())

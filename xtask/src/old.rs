@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::run::{build_programs, cargo, root, succeed, target};
+use crate::run::{build_all, cargo, root, succeed, target, test_of};
 use crate::watch::watch;
 
 /// The last commit before anything was added to the wire: no peer knows less than its programs.
@@ -12,8 +12,8 @@ const COMMIT: &str = "f09d36b";
 /// Runs the tests that need the older programs. Says how many passed.
 pub(crate) fn check() -> Result<String, String> {
     let old = programs()?;
-    let mut command = cargo(&["test", "--locked", "-p", "petit-tests", "--test", "old"]);
-    let watched = watch(command.env("PETIT_PROGRAMS", build_programs()?).env("PETIT_OLD_PROGRAMS", old))?;
+    let mut command = test_of("old");
+    let watched = watch(command.env("PETIT_PROGRAMS", build_all()?).env("PETIT_OLD_PROGRAMS", old))?;
     if watched.success {
         Ok(format!("{} passed, with the programs of {COMMIT}", watched.passed))
     } else {

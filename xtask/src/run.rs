@@ -29,6 +29,12 @@ pub(crate) fn target() -> Result<PathBuf, String> {
     target.map(PathBuf::from).ok_or_else(|| "cargo metadata names no target directory".to_owned())
 }
 
+/// `cargo test` for one of the tests that its own step runs. With the features of the whole workspace, and programs from
+/// [`build_all`] beside it: for the test's own package alone cargo would build everything anew, with fewer features.
+pub(crate) fn test_of(name: &str) -> Command {
+    cargo(&["test", "--workspace", "--locked", "--test", name])
+}
+
 /// Builds both programs and returns the folder that they are in.
 pub(crate) fn build_programs() -> Result<PathBuf, String> {
     succeed(&mut cargo(&["build", "--locked", "-p", "petit-server", "-p", "petit-client"]))?;

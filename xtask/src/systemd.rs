@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::dist;
-use crate::run::{build_programs, cargo, succeed, target};
+use crate::run::{build_all, succeed, target, test_of};
 use crate::setup::{Needed, install};
 use crate::watch::watch;
 
@@ -36,14 +36,14 @@ const HOOK: &str = "echo '127.0.0.1 localhost' >\"$1\"/etc/hosts; rm -rf \"$1\"/
 /// Makes the packages and a machine, and runs the tests on copies of it. Says how many passed.
 pub(crate) fn check() -> Result<String, String> {
     install(NEEDED, &[], "Machines with systemd need")?;
-    let programs = build_programs()?;
+    let programs = build_all()?;
     let folder = target()?.join("systemd");
     let packages = folder.join("packages");
     fs::create_dir_all(&packages).map_err(|error| format!("{}: {error}", packages.display()))?;
     dist::for_tests(&programs, &packages)?;
     let base = base(&folder)?;
     let pebble = pebble(&folder)?;
-    let mut tests = cargo(&["test", "--locked", "-p", "petit-tests", "--test", "systemd"]);
+    let mut tests = test_of("systemd");
     tests.env("PETIT_PROGRAMS", &programs).env("PETIT_PACKAGES", &packages).env("PETIT_MACHINE", &base);
     tests.env("PETIT_PEBBLE", pebble);
     let watched = watch(&mut tests)?;

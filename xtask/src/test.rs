@@ -1,13 +1,14 @@
 //! Everything that has to be right before a change lands.
 
-use std::path::Path;
+use std::io::stdout;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::run::{Outcome, build_all, cargo, succeed, target};
 use crate::watch::{Watched, watch};
 use crate::{
-    arm64, circles, conformance, dependencies, dist, image, macos, minimum, old, page, setup, systemd,
-    windows,
+    arm64, beside::Beside, circles, conformance, dependencies, dist, image, macos, minimum, old, page, setup,
+    systemd, windows,
 };
 
 /// What a step came to.
@@ -41,6 +42,11 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    /// Whether the steps run one after the other, so that one can be prepared beside another.
+    fn is_all_of_ci(self) -> bool {
+        matches!(self, Self::Usual | Self::All)
+    }
+
     fn includes(self, step: &str) -> bool {
         match self {
             Self::Usual => step != UNITS && !LONG.contains(&step),
@@ -56,12 +62,27 @@ const LONG: [&str; 5] = ["old", "minimum", "macos", "image", "arm64"];
 /// The step that is part of the tests otherwise.
 const UNITS: &str = "units";
 
+/// What cargo runs for it.
+const UNIT_TESTS: [&str; 6] = ["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins"];
+
+/// Builds the programs and the tests; returns the folder of the programs.
+pub(crate) fn prepare() -> Result<PathBuf, String> {
+    let programs = build_all()?;
+    succeed(&mut cargo(&["test", "--workspace", "--locked", "--no-run"]))?;
+    Ok(programs)
+}
+
 /// Runs every check that is wanted, also when one has failed, and sums up.
 pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
     let start = Instant::now();
     if wanted != Wanted::Quick {
         setup::run()?;
     }
+    if wanted.is_all_of_ci() {
+        windows::install_needed()?;
+    }
+    // Each is made while the steps before its own leave the processors idle.
+    let (mut prepared_tests, mut prepared_windows) = (None, None);
     let mut steps = Vec::new();
     let mut figures = Vec::new();
     let mut failures = String::new();
@@ -80,15 +101,10 @@ pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
     step("formatting", &mut || succeed(&mut cargo(&["fmt", "--all", "--check"])).map(|()| String::new()));
     step("circles", &mut circles::check);
     step("dependencies", &mut dependencies::check);
-    step("lints", &mut || {
-        let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-        succeed(&mut cargo(&arguments)).map(|()| String::new())
-    });
-    step("documentation", &mut || {
-        let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
-        succeed(command.env("RUSTDOCFLAGS", "-D warnings")).map(|()| String::new())
-    });
+    step("lints", &mut lints);
+    step("documentation", &mut documentation);
     step("page", &mut || {
+        prepared_tests = wanted.is_all_of_ci().then(|| Beside::prepare("tests")).transpose()?;
         let page = page::run()?;
         failures.push_str(&page.failures);
         if page.success {
@@ -98,10 +114,15 @@ pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
         }
     });
     step("tests", &mut || {
-        let programs = build_all()?;
+        if let Some(prepared) = prepared_tests.take() {
+            prepared.finish(&mut stdout())?;
+        }
+        let programs = prepare()?;
         let package = dist::tray(&programs, &target()?.join("dist"))?;
         conformance::forget()?;
-        let watched = tests(&programs, &package)?;
+        let fast = fast_tests(&programs, &package)?;
+        prepared_windows = wanted.is_all_of_ci().then(|| Beside::prepare("windows")).transpose()?;
+        let watched = fast.and(tests(&programs, &package)?);
         figures.extend(watched.figures.iter().cloned());
         failures.push_str(&watched.failures());
         if watched.success {
@@ -112,16 +133,15 @@ pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
     });
 
     step("conformance", &mut conformance::check);
-    step("windows", &mut windows::check);
     step("systemd", &mut systemd::check);
+    step("windows", &mut || windows::check(prepared_windows.take()));
     step("old", &mut old::check);
     step("minimum", &mut minimum::check);
     step("macos", &mut macos::check);
     step("image", &mut image::check);
     step("arm64", &mut arm64::check);
     step(UNITS, &mut || {
-        let units = ["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins"];
-        let watched = watch(&mut cargo(&units))?;
+        let watched = watch(&mut cargo(&UNIT_TESTS))?;
         failures.push_str(&watched.failures());
         if watched.success {
             Ok(format!("{} passed", watched.passed))
@@ -137,6 +157,16 @@ pub(crate) fn run(wanted: Wanted<'_>) -> Outcome {
     print!("{failures}");
     let failed = steps.iter().filter(|step| step.result.is_err()).count();
     if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} steps failed", steps.len())) }
+}
+
+fn lints() -> Result<String, String> {
+    let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    succeed(&mut cargo(&arguments)).map(|()| String::new())
+}
+
+fn documentation() -> Result<String, String> {
+    let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
+    succeed(command.env("RUSTDOCFLAGS", "-D warnings")).map(|()| String::new())
 }
 
 /// Says what each step came to.
@@ -161,15 +191,21 @@ const WAITING: &str = "home_line::";
 /// Those among them that need a line to be as fast as it says, one after the other.
 const FAST: &str = "home_line::shares::";
 
-/// Runs all tests: those that only wait side by side, the others as many at a time as there are processors.
+/// Runs all tests but those that need a fast line: those that only wait side by side, the others as many at a time as
+/// there are processors.
 fn tests(programs: &Path, package: &Path) -> Result<Watched, String> {
-    let run = |which: &[&str]| {
-        // The whole workspace each time: with fewer packages cargo would build them anew, with fewer features.
-        let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-        watch(command.args(which).env("PETIT_PROGRAMS", programs).env("PETIT_PACKAGE", package))
-    };
-    let others = run(&["--", "--skip", WAITING])?;
-    let waiting = run(&["--lib", "--test", "e2e", "--", WAITING, "--skip", FAST, "--test-threads=64"])?;
-    let fast = run(&["--lib", "--test", "e2e", "--", FAST, "--test-threads=1"])?;
-    Ok(others.and(waiting).and(fast))
+    let others = some_tests(programs, package, &["--", "--skip", WAITING])?;
+    let waiting = ["--lib", "--test", "e2e", "--", WAITING, "--skip", FAST, "--test-threads=64"];
+    Ok(others.and(some_tests(programs, package, &waiting)?))
+}
+
+/// Runs those that need a line to be as fast as it says, which nothing else may slow down.
+fn fast_tests(programs: &Path, package: &Path) -> Result<Watched, String> {
+    some_tests(programs, package, &["--lib", "--test", "e2e", "--", FAST, "--test-threads=1"])
+}
+
+fn some_tests(programs: &Path, package: &Path, which: &[&str]) -> Result<Watched, String> {
+    // The whole workspace each time: with fewer packages cargo would build them anew, with fewer features.
+    let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    watch(command.args(which).env("PETIT_PROGRAMS", programs).env("PETIT_PACKAGE", package))
 }

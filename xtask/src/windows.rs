@@ -5,47 +5,67 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::beside::Beside;
 use crate::dist_windows::{self, Order, Vendor, for_windows};
 use crate::made::Build;
-use crate::run::{Outcome, build_programs, cargo, root, succeed, target};
+use crate::run::{Outcome, build_all, root, succeed, target, test_of};
 use crate::setup::{Needed, install};
 use crate::watch::watch;
 
 const NEEDED: &[Needed] =
     &[("wine", "wine", "runs programs for Windows"), ("Xvfb", "xvfb", "a display for the tray app")];
 
-/// Builds the programs for Windows, makes their installers, and runs the tests under Wine. Says how many passed.
-pub(crate) fn check() -> Result<String, String> {
+/// Installs what building for Windows and Wine need: what is prepared beside other steps finds it, as two cannot install
+/// at a time.
+pub(crate) fn install_needed() -> Outcome {
     install(NEEDED, &[], "The Windows programs need")?;
-    let (programs, setups) = setups()?;
+    dist_windows::install_needed()
+}
+
+/// Builds the programs for Windows, makes their installers, and builds the unit tests: all that needs no Wine.
+pub(crate) fn prepare() -> Outcome {
+    install_needed()?;
+    setups()?;
+    succeed(units()?.arg("--no-run"))
+}
+
+/// Runs the tests under Wine, of what was prepared or is now. Says how many passed.
+pub(crate) fn check(prepared: Option<Beside>) -> Result<String, String> {
+    match prepared {
+        Some(prepared) => prepared.finish(&mut std::io::stdout())?,
+        None => prepare()?,
+    }
     let wine = Wine::of_the_tests()?;
-    let mut tests = cargo(&["test", "--locked", "-p", "petit-tests", "--test", "windows"]);
-    tests.env("PETIT_PROGRAMS", build_programs()?).env("PETIT_WINDOWS_PROGRAMS", &programs);
-    tests.env("PETIT_WINDOWS_SETUPS", &setups).env("PETIT_WINDOWS_TOOLS", tools()?);
+    let mut tests = test_of("windows");
+    let programs = dist_windows::folder(Build::Debug)?;
+    tests.env("PETIT_PROGRAMS", build_all()?).env("PETIT_WINDOWS_PROGRAMS", programs);
+    tests.env("PETIT_WINDOWS_SETUPS", dist()?).env("PETIT_WINDOWS_TOOLS", tools()?);
     let watched = watch(wine.set(&mut tests))?;
-    // What only Windows has, among the unit tests.
-    let mut units = for_windows("test", &["petit-windows", "petit-host", "petit-app"]);
-    units.args([
-        "--lib",
-        "--",
-        "pipe::",
-        "control::server::",
-        "power::",
-        "service::install::",
-        "autostart::",
-        "lock::",
-        "placing::",
-    ]);
+    let mut units = units()?;
+    units.args(["--", "pipe::", "control::server::", "power::", "service::install::", "autostart::"]);
+    units.args(["lock::", "placing::"]);
     let units = watch(wine.set(&mut units))?;
     drop(wine);
     let all = watched.and(units);
     if all.success { Ok(format!("{} passed under Wine", all.passed)) } else { Err(all.failures()) }
 }
 
-/// Builds the programs and makes the installers, a vendor's and Petit's; returns the folder of Petit's programs, and that of
-/// the installers. Petit's is made twice: the same programs have to give the same bytes.
-fn setups() -> Result<(PathBuf, PathBuf), String> {
-    let dist = target()?.join("dist/windows-tests");
+/// What only Windows has, among the unit tests.
+fn units() -> Result<Command, String> {
+    let mut units = for_windows("test", &["petit-windows", "petit-host", "petit-app"])?;
+    units.arg("--lib");
+    Ok(units)
+}
+
+/// Where the installers are.
+fn dist() -> Result<PathBuf, String> {
+    Ok(target()?.join("dist/windows-tests"))
+}
+
+/// Builds the programs and makes the installers, a vendor's and then Petit's, whose programs stay. Petit's is made twice:
+/// the same programs have to give the same bytes.
+fn setups() -> Outcome {
+    let dist = dist()?;
     let vendor = Vendor::read(&root().join("tests/windows/nordlicht.toml"))?;
     let programs = dist_windows::programs(Build::Debug, Some(&vendor))?;
     let (dist, build) = (dist.as_path(), Build::Debug);
@@ -61,7 +81,7 @@ fn setups() -> Result<(PathBuf, PathBuf), String> {
         for tray in [TrayApp::Next, TrayApp::Broken, TrayApp::Dying] {
             another(&programs, dist, tray)?;
         }
-        Ok((programs, dist.to_owned()))
+        Ok(())
     } else {
         Err("the same programs gave two different installers".to_owned())
     }
