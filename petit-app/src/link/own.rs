@@ -12,7 +12,7 @@ use petit_client::folder::Folder;
 use petit_client::registering::{Order, Registrar};
 use petit_client::registration::RegistrationError;
 use petit_client::status::Status;
-use petit_client::updates::{Begun, Means, Updates, installer};
+use petit_client::updates::{Means, Updates, installer};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
