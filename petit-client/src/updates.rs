@@ -7,23 +7,23 @@
 //! was seen and what did not work is each client's own.
 
 pub mod by_itself;
+mod error;
 pub mod installer;
 mod mending;
 mod watch;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use petit_host::cli::chain;
-use petit_host::files::FileError;
 use petit_host::lock::{Lock, LockError};
 use petit_host::update::{
-    Beginning, History, HistoryError, Kept, Place, PlaceLock, Progress, Report, Stage, Start, Test, Time,
-    Trial, Version, WayBack,
+    Beginning, History, Kept, Place, PlaceLock, Progress, Report, Stage, Start, Test, Time, Trial, Version,
+    WayBack,
 };
 pub use petit_host::update::{KEPT, Verdict};
 
+pub use self::error::UpdateError;
 pub use self::watch::working;
 use crate::folder::Folder;
 
@@ -52,23 +52,6 @@ pub enum Means {
     Installer,
     /// By whoever has installed this one. The program only tells of it.
     Told,
-}
-
-/// Why what is known of updates cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum UpdateError {
-    #[error(transparent)]
-    History(#[from] HistoryError),
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    #[error("{} cannot be run", path.display())]
-    Run {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
 }
 
 /// What has become of updates when a client begins.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use petit_host::update::{Artifact, BundleError, Measured, Place, Refusal, RootsError, WayBack};
 use tokio::process::Command;
 
-use super::UpdateError;
+use super::error::UpdateError;
 use crate::releases::ReleaseError;
 use crate::status::UpdateFault;
 

@@ -19,6 +19,7 @@ mod manifest;
 mod place;
 mod progress;
 mod refusal;
+mod retry;
 mod switching;
 #[cfg(test)]
 mod tests;

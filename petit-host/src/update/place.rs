@@ -11,7 +11,7 @@ use super::artifact::{Intake, PassError, Unfit};
 use super::decision::Owner;
 use super::form::{self, HistoryError};
 use super::manifest::Artifact;
-use super::switching::Retry;
+use super::retry::Retry;
 use super::trial::Trial;
 use super::verify::{InvalidRoots, Roots};
 use crate::file_id::{self, FileId};

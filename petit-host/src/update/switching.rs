@@ -9,44 +9,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::place::{Kept, Place, PlaceLock, WayBack, rights_of};
 use crate::files::{self, FileError, failed};
 
 /// What a program is called that is of no use any more and still runs, before what makes its name its own.
 const ASIDE: &str = "old-";
-/// How often a rename is tried on Windows while another program, such as a virus scanner, has the file open.
-const ATTEMPTS: u32 = 40;
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// Who tries a rename again that fails because another program has the file open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Retry {
-    /// It is waited for, on this thread.
-    Soon,
-    /// Whoever wanted it.
-    ByCaller,
-}
-
-impl Retry {
-    pub(super) fn rename(self, mut rename: impl FnMut() -> io::Result<()>) -> io::Result<()> {
-        let mut attempt = 1;
-        loop {
-            match rename() {
-                Err(error)
-                    if self == Self::Soon
-                        && attempt < ATTEMPTS
-                        && error.kind() != io::ErrorKind::NotFound =>
-                {
-                    attempt += 1;
-                    std::thread::sleep(PAUSE);
-                }
-                renamed => return renamed,
-            }
-        }
-    }
-}
 
 impl Place {
     /// Puts the new program into the place of the old one, which is kept.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::switching::Retry;
+use super::retry::Retry;
 use super::*;
 
 struct Folder {
