@@ -102,6 +102,10 @@ Var Mutex
 Var Back
 ; 1 once the tray app of this version is in its place.
 Var Placed
+; 1 where the tray app has fetched this installer: the version is on trial.
+Var Trial
+; 1 once the version on trial has run.
+Var Ran
 Var Starts
 Var Until
 Var Exit
@@ -216,6 +220,7 @@ Function ${un}GiveUp
     ; What was there may have died before.
     StrCpy $TrayRan 1
   ${ElseIf} $Placed != 1
+  ${AndIf} $Trial == 1
     ; The version that was to be tried is not.
     Delete "$INSTDIR\.petit.exe.trial"
   ${EndIf}
@@ -256,6 +261,11 @@ Function .onInit
     ${EndIf}
     ; Where it lies, wherever another installation was made since.
     StrCpy $INSTDIR $EXEDIR
+  ${EndIf}
+  ClearErrors
+  ${GetOptions} $0 "/TRIAL" $1
+  ${IfNot} ${Errors}
+    StrCpy $Trial 1
   ${EndIf}
 FunctionEnd
 
@@ -483,6 +493,8 @@ Function KeepBefore
     !insertmacro TRY_TO_PLACE "before.exe"
   ${EndIf}
   ${If} $0 == 1
+    ; Nor to one before that.
+    Delete "$INSTDIR\before.exe"
     !insertmacro LOG "the installer of $R0 cannot be kept: there is no way back to it"
   ${EndIf}
 FunctionEnd
@@ -541,11 +553,13 @@ FunctionEnd
 ; Has the version before come back, and tries that again where it cannot be now.
 Function HaveBefore
   StrCpy $1 "/BACK"
-  ${If} $Exit == "not started"
+  ${If} $Ran != 1
     StrCpy $1 "/BACK=unused"
   ${EndIf}
   StrCpy $2 60000
   ${Do}
+    ; What cannot be started leaves it as it is.
+    StrCpy $0 1
     ExecWait '"$INSTDIR\before.exe" /S $1' $0
     ${If} $0 == 0
     ${OrIf} $2 > 900000
@@ -555,6 +569,31 @@ Function HaveBefore
     Sleep $2
     IntOp $2 $2 * 4
   ${Loop}
+  ${If} $0 <> 0
+    ; One that dies once more is better than none that is ever tried again.
+    Exec '"$INSTDIR\petit.exe" --autostart'
+  ${EndIf}
+FunctionEnd
+
+; Starts the version that was put back. What was written a moment ago may be held by a virus scanner.
+Function StartPutBack
+  ${If} $Back == 2
+    ; It did not get to be tried.
+    Delete "$INSTDIR\.petit.exe.trial"
+  ${EndIf}
+  StrCpy $Left 4
+  ${Do}
+    ClearErrors
+    Exec '"$INSTDIR\petit.exe" --autostart --put-back'
+    ${IfNot} ${Errors}
+      !insertmacro LOG "${NAME} ${VERSION} was put back and was started"
+      Return
+    ${EndIf}
+    Sleep 5000
+    IntOp $Left $Left - 1
+  ${LoopUntil} $Left == 0
+  !insertmacro LOG "${NAME} ${VERSION} was put back and cannot be started"
+  SetErrorLevel 2
 FunctionEnd
 
 ; Starts a version that is on trial and watches whether it stays. One that dies at once cannot go back by itself.
@@ -574,6 +613,7 @@ Function WatchTrial
     ${If} $0 == 0
       StrCpy $Exit "not started"
     ${Else}
+      StrCpy $Ran 1
       Push $0
       Call HowTrayEnds
       Pop $Exit
@@ -716,12 +756,7 @@ Section
   Call LookForWebView2
   ${If} $Back <> 0
     ; Also where what was there did not run any more.
-    ${If} $Back == 1
-      Exec '"$INSTDIR\petit.exe" --autostart --put-back'
-    ${Else}
-      Exec '"$INSTDIR\petit.exe" --autostart'
-    ${EndIf}
-    !insertmacro LOG "${NAME} ${VERSION} was put back and was started"
+    Call StartPutBack
     StrCpy $TrayRan 0
   ${EndIf}
   StrCpy $0 0

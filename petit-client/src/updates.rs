@@ -213,7 +213,10 @@ impl Updates {
         let Some(mut trial) = trial else { return Ok(Begun::Usual) };
         let from = trial.version.clone();
         if self.means == Means::Installer && ![&trial.before, &from].contains(&&self.own) {
-            // A person has installed another one, whose way back is not this one's.
+            // A person has installed another one, whose way back is not this one's; or what was kept was older than that.
+            if start == Start::PutBack {
+                self.judged(&from, trial.goes_back_for().unwrap_or(Verdict::DoesNotWork)).await;
+            }
             self.place.end_trial()?;
             return Ok(Begun::Usual);
         }

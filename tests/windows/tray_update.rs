@@ -219,8 +219,8 @@ async fn a_version_that_dies_as_soon_as_it_runs_is_followed_by_the_one_before() 
     desk.user.until_back().await;
     // The one before has said it, as this one could not.
     soon("the roll-out to have halted", async {
-        while desk.server.run(["rollout", "status", "--json"]).await.ok().json()["rollout"]["state"]
-            != "halted"
+        while desk.server.run(["rollout", "status", "--json"]).await.ok().json()["rollout"]["state"]["halted"]
+            .is_null()
         {
             tokio::time::sleep(LOOK_AGAIN).await;
         }

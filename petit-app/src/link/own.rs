@@ -98,6 +98,9 @@ impl RealLinks {
     async fn try_open(&self, texts: &Texts) -> Opened {
         if let Err(error) = self.folder.make() {
             tracing::error!(error = %chain(&error), "the folder cannot be used");
+            if let Some(updates) = self.begin().await {
+                updates.excused().await;
+            }
             return no_folder(texts);
         }
         let lock = match Lock::take(&self.folder.lock()) {

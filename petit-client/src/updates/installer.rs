@@ -24,6 +24,8 @@ pub const PROGRAM: &str = "petit-setup";
 pub const BEFORE: &str = "before.exe";
 /// Nobody is asked anything; what happens is written down beside the program, in `install.log`.
 const SILENT: &str = "/S";
+/// Its version is on trial, which is over where it gives up.
+const TRIAL: &str = "/TRIAL";
 /// It puts its version back: it is not the one to go back to.
 const BACK: &str = "/BACK";
 /// It waits for programs to end, and for files that somebody looks at.
@@ -97,7 +99,7 @@ pub async fn run(place: &Place, installer: &Path, artifact: &Artifact) -> Instal
         Err(error) => return error,
     };
     let mut command = Command::new(installer);
-    command.arg(SILENT).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args([SILENT, TRIAL]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // Where this program is, wherever another installation was made since. Last, and as it is, as NSIS reads it.
     #[cfg(windows)]
     if let Some(folder) = place.program().parent() {

@@ -128,7 +128,10 @@ async fn a_version_that_is_switched_off_keeps_its_way_back_until_it_is_connected
     tokio::time::sleep(Duration::from_hours(1)).await;
     assert!(!lasts.is_finished());
     sender.send(status(&ONLINE, &[])).unwrap();
+    let begin = Instant::now();
     assert!(lasts.await.unwrap());
+    let took = begin.elapsed();
+    assert!(took >= KEPT && took < KEPT * 2, "the time that it was off proves nothing: {took:?}");
 }
 
 #[tokio::test(start_paused = true)]

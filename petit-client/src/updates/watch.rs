@@ -160,7 +160,8 @@ impl Updates {
         match in_place {
             // An installer has left everything as it was.
             _ if self.means == Means::Installer => {
-                self.judged(&trial.version, trial.came_back_for(Start::Fresh)).await;
+                let said = trial.goes_back_for();
+                self.judged(&trial.version, said.unwrap_or(trial.came_back_for(Start::Fresh))).await;
             }
             // It never came to the switch.
             Some(true) => self.judged(&trial.version, verdict).await,
@@ -251,17 +252,23 @@ impl LeftOver {
 /// Waits until a version has been there for a while, and is connected. False when it was not connected for too long; while it
 /// is switched off nothing is told by that.
 pub(super) async fn lasts(kept: Duration, mut statuses: watch::Receiver<Status>) -> bool {
-    let until = Instant::now() + kept;
-    let (mut away_since, mut looked) = (None, Instant::now());
+    let mut until = Instant::now() + kept;
+    let (mut away_since, mut looked, mut was_off) = (None, Instant::now(), false);
     loop {
         let now = Instant::now();
-        if now >= looked + SLEPT {
+        let passed = now.saturating_duration_since(looked);
+        if passed >= SLEPT {
             away_since = None;
+        }
+        // In neither could it have crashed.
+        if passed >= SLEPT || was_off {
+            until += passed;
         }
         looked = now;
         let connection = statuses.borrow_and_update().connection.clone();
         let is_off = matches!(connection, Connection::Off | Connection::Unregistered);
         let is_online = matches!(connection, Connection::Online { .. });
+        was_off = is_off;
         away_since = if is_online || is_off { None } else { Some(away_since.unwrap_or(now)) };
         let due = match away_since {
             None if is_off => now + LOOKS,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::place::{Kept, Place, PlaceLock, WayBack, rights_of};
+use super::retry::Retry;
 use crate::files::{self, FileError, failed};
 
 /// What a program is called that is of no use any more and still runs, before what makes its name its own.
@@ -79,7 +80,8 @@ impl Place {
             renamed => renamed.map_err(failed("rename", &self.program))?,
         }
         self.rename(new, &self.program).map_err(|error| {
-            let _ = self.rename(old, &self.program);
+            // Whoever waits for nothing waits for this: without it there is no program at its path.
+            let _ = Retry::Soon.rename(|| fs::rename(old, &self.program));
             failed("write", &self.program)(error)
         })
     }

@@ -104,7 +104,7 @@ async fn the_installer_of_a_version_is_run_when_a_person_wants_it_and_what_comes
     assert!(trial.exists());
     setup.ends_with(3).await;
     until(&*link, "its failure", plan(UpdatePlan::Failed { why: UpdateFault::Installer })).await;
-    assert_eq!(setup.calls(), "/S\n");
+    assert_eq!(setup.calls(), "/S /TRIAL\n");
     home.until_stage(&Stage::Failed).await;
     assert!(!trial.exists(), "nothing is on trial");
 
@@ -113,7 +113,7 @@ async fn the_installer_of_a_version_is_run_when_a_person_wants_it_and_what_comes
     setup.ends_with(0).await;
     // It would have ended this process.
     until(&*link, "its end", plan(UpdatePlan::Failed { why: UpdateFault::Installer })).await;
-    assert_eq!(setup.calls(), "/S\n/S\n");
+    assert_eq!(setup.calls(), "/S /TRIAL\n/S /TRIAL\n");
 
     // What was tried in vain is not tried again at once, and why is not forgotten.
     home.allow("mode = \"never\"");
