@@ -316,7 +316,8 @@ impl Updates {
     }
 
     /// Puts the version before the one on trial into its place, or begins that where its installer does it, and remembers
-    /// that this one did not work here where it did not. Where that version is not there any more the trial is over, or the same program would begin again and again.
+    /// that this one did not work here where it did not. Where that version is not there any more the trial is over, or the
+    /// same program would begin again and again.
     ///
     /// # Errors
     /// [`UpdateError`], when it is not in its place.

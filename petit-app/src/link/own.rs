@@ -98,9 +98,7 @@ impl RealLinks {
     async fn try_open(&self, texts: &Texts) -> Opened {
         if let Err(error) = self.folder.make() {
             tracing::error!(error = %chain(&error), "the folder cannot be used");
-            if let Some(updates) = self.begin().await {
-                updates.excused().await;
-            }
+            self.begins_in_vain().await;
             return no_folder(texts);
         }
         let lock = match Lock::take(&self.folder.lock()) {
@@ -108,9 +106,7 @@ impl RealLinks {
             Err(LockError::Held { pid, .. }) => return Opened::Link(Other::connect(&self.folder, pid)),
             Err(error @ (LockError::Io { .. } | LockError::OfService { .. })) => {
                 tracing::error!(error = %chain(&error), "the lock cannot be taken");
-                if let Some(updates) = self.begin().await {
-                    updates.excused().await;
-                }
+                self.begins_in_vain().await;
                 return no_folder(texts);
             }
         };
@@ -185,6 +181,13 @@ impl RealLinks {
             begun.log();
         }
         Some(updates)
+    }
+
+    /// The same, where there will be no client this time.
+    async fn begins_in_vain(&self) {
+        if let Some(updates) = self.begin().await {
+            updates.excused().await;
+        }
     }
 
     /// The file that `init` would make.
