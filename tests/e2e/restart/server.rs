@@ -61,8 +61,8 @@ async fn what_is_open_is_finished_by_the_old_process_or_told_to_go() {
 
     let said = whole.server.run(["restart"]).await.ok();
     assert!(said.out.contains("1 request, 1 WebSocket, 1 TCP connection, for 30 s at most"), "{said:?}");
-    let status = whole.server.status().await;
-    let old = u32::try_from(status["before"][0]["pid"].as_u64().unwrap_or_default()).unwrap();
+    let status = whole.until("the old process to be there", |status| !status["before"][0].is_null()).await;
+    let old = u32::try_from(status["before"][0]["pid"].as_u64().unwrap()).unwrap();
     socket.send(Message::text("still there")).await.unwrap();
     assert_eq!(soon("an echo", socket.next()).await.unwrap().unwrap(), Message::text("still there"));
     database.write_all(b"select 1").await.unwrap();

@@ -291,6 +291,8 @@ pub(crate) async fn leave(main: &mut Main<'_, Handover>) -> Option<ExitCode> {
         }
     }
     tracing::info!(process = started.pid(), "restarted: another process serves; finishing what is under way");
+    // Before the answer, so that whoever looks afterwards sees this process too.
+    tell(main, &started);
     if let Some(answer) = answer {
         let _ = answer.send(Ok(started.pid().unwrap_or_default()));
     }
@@ -322,14 +324,13 @@ async fn drain(
     tokio::pin!(leaving);
     // Whoever signals a process that was started in the foreground means the one that serves.
     let is_anchor = !main.how.background && !main.how.takeover;
-    let mut tell = tokio::time::interval(TELL_EVERY);
+    let mut often = tokio::time::interval(TELL_EVERY);
     loop {
         let news = tokio::select! {
             () = &mut leaving => return started.idle().await == PredecessorAction::TakeBack,
             news = started.next() => news,
-            _ = tell.tick() => {
-                let what = serde_json::to_value(waits_for(&main.server)).unwrap_or_default();
-                started.say(&LinkMessage::Waits { what });
+            _ = often.tick() => {
+                tell(main, started);
                 continue;
             }
             asked = main.signals.next() => {
@@ -365,6 +366,12 @@ async fn drain(
             StartedEvent::PredecessorAction(_) => {}
         }
     }
+}
+
+/// Tells the process that serves what this one still waits for.
+fn tell(main: &Main<'_, Handover>, started: &Started) {
+    let what = serde_json::to_value(waits_for(&main.server)).unwrap_or_default();
+    started.say(&LinkMessage::Waits { what });
 }
 
 /// Holds what is still served to the policies of the process that serves.
