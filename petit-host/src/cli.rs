@@ -26,7 +26,7 @@ use crate::control::client::CallError;
 use crate::exit::ExitCode;
 use crate::lock::Lock;
 use crate::logs::{self, Follow};
-#[cfg(any(target_os = "linux", windows))]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 use crate::service::install::{InstallError, Service};
 use crate::service::{self, ManagerVerb};
 
@@ -147,6 +147,9 @@ impl Failure {
 pub fn how_to_end(lock: &Path, pid: Option<u32>) -> Option<String> {
     match service::of_state_folder(lock) {
         Some(name) if cfg!(windows) => Some(format!("sc stop petit-{name}")),
+        Some(name) if cfg!(target_os = "macos") => {
+            Some(format!("launchctl kill SIGTERM system/{}", service::unit(name)))
+        }
         Some(name) => Some(format!("systemctl stop petit-{name}")),
         None => pid.map(|pid| format!("kill {pid}")),
     }
@@ -372,7 +375,7 @@ pub fn logs_of_service(json: bool, unit: &str, follow: bool, lines: usize) -> Re
 }
 
 /// Why a service was not installed or removed, and what to do next.
-#[cfg(any(target_os = "linux", windows))]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 pub fn install_failure(service: &Service, error: &InstallError) -> Failure {
     Failure { hint: error.hint(service), ..Failure::of(error) }
 }
@@ -381,7 +384,7 @@ pub fn install_failure(service: &Service, error: &InstallError) -> Failure {
 ///
 /// # Errors
 /// [`Failure`] when it does not.
-#[cfg(not(windows))]
+#[cfg(not(any(target_os = "macos", windows)))]
 pub fn by_service_manager(json: bool, verb: ManagerVerb, with: &[&str], unit: &str) -> Result<(), Failure> {
     let verb = verb.name();
     let hint = format!("see what happens with: journalctl --unit {unit}");
@@ -393,6 +396,30 @@ pub fn by_service_manager(json: bool, verb: ManagerVerb, with: &[&str], unit: &s
     }
     let all = [with, &[unit]].concat().join(" ");
     say(json, &format!("systemctl {verb} {all}: done."), &json!({ "unit": unit, "done": verb }));
+    Ok(())
+}
+
+/// Has launchd start or stop a service, which is alone there.
+///
+/// # Errors
+/// [`Failure`] when it does not.
+#[cfg(target_os = "macos")]
+pub fn by_service_manager(json: bool, verb: ManagerVerb, _: &[&str], unit: &str) -> Result<(), Failure> {
+    let target = format!("system/{unit}");
+    let words: &[&str] = match verb {
+        ManagerVerb::Start => &["kickstart", &target],
+        // It ends well then, and is not started anew.
+        ManagerVerb::Stop => &["kill", "SIGTERM", &target],
+        ManagerVerb::Restart => &["kickstart", "-k", &target],
+    };
+    let status = service::launchctl(words)
+        .map_err(|error| Failure::new(ExitCode::Failed, format!("launchctl cannot be run: {error}")))?;
+    let all = words.join(" ");
+    if !status.success() {
+        let failure = Failure::new(ExitCode::Failed, format!("launchctl {all} failed"));
+        return Err(failure.hint(format!("see what it says of the service: launchctl print {target}")));
+    }
+    say(json, &format!("launchctl {all}: done."), &json!({ "unit": unit, "done": verb.name() }));
     Ok(())
 }
 

@@ -51,10 +51,10 @@ impl Folder {
         self.kind == FolderKind::State
     }
 
-    /// True for those of a service of systemd: the journal keeps its log, and root its secrets. On Windows both are in
-    /// the folder.
+    /// True for those of a service of systemd: the journal keeps its log, and root its secrets. On Windows and macOS both
+    /// are in the folder.
     pub fn is_of_systemd(&self) -> bool {
-        self.is_of_service() && !cfg!(windows)
+        self.is_of_service() && !cfg!(any(windows, target_os = "macos"))
     }
 
     /// True where this process looks after a service of the system, which its service manager starts and stops.

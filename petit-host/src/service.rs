@@ -1,9 +1,9 @@
 //! A program as a service of the system: where its files are then, and what it and its service manager tell each other.
 //!
-//! The service manager is systemd (sd_notify(3), sd_listen_fds(3)), or the service control manager of Windows. A program
-//! that none has started says all the same; nobody hears it.
+//! The service manager is systemd (sd_notify(3), sd_listen_fds(3)), the service control manager of Windows, or launchd,
+//! which is told nothing. A program that none has started says all the same; nobody hears it.
 
-#[cfg(any(target_os = "linux", windows))]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 pub mod install;
 #[cfg(windows)]
 pub mod manager;
@@ -44,7 +44,11 @@ fn configs() -> PathBuf {
 
 /// The folder that such a program keeps everything else in.
 pub fn state_folder(name: &str) -> PathBuf {
-    if cfg!(windows) { configs().join(name) } else { Path::new("/var/lib").join(format!("petit-{name}")) }
+    if cfg!(windows) {
+        return configs().join(name);
+    }
+    let all = if cfg!(target_os = "macos") { "/var/db" } else { "/var/lib" };
+    Path::new(all).join(format!("petit-{name}"))
 }
 
 /// True for what lies in the state folder of one of the services.
@@ -95,8 +99,14 @@ fn packaged(name: &str) -> Option<PathBuf> {
     PACKAGED.iter().map(|folder| Path::new(folder).join(unit(name))).find(|path| path.exists())
 }
 
+/// As on Linux.
+#[cfg(target_os = "macos")]
+pub fn is_installed(name: &str) -> bool {
+    install::description(name).exists()
+}
+
 /// As on Linux, where it can be told by a file.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
 pub fn is_installed(_: &str) -> bool {
     false
 }
@@ -118,9 +128,15 @@ pub fn is_enabled_by_user(_: &str) -> bool {
 
 /// What the service is called.
 pub fn unit(name: &str) -> String {
+    if cfg!(target_os = "macos") {
+        return format!("{LABEL}{name}-service");
+    }
     let kind = if cfg!(windows) { "" } else { ".service" };
     format!("petit-{name}{kind}")
 }
+
+/// What the names of services begin with on a Mac, where they are domains the other way round.
+const LABEL: &str = "dev.petit.";
 
 /// Where root keeps a secret of a service, from where the service manager hands it in (systemd.exec(5), `LoadCredential`).
 pub fn credential_store(credential: &str) -> PathBuf {
@@ -160,6 +176,14 @@ impl ManagerVerb {
 /// Where there is no service manager.
 pub fn systemctl(verb: &str, more: &[&str]) -> io::Result<ExitStatus> {
     Command::new("systemctl").arg(verb).args(more).status()
+}
+
+/// Has launchd do something. What it says goes to where this program writes.
+///
+/// # Errors
+/// Where there is no launchd.
+pub fn launchctl(words: &[&str]) -> io::Result<ExitStatus> {
+    Command::new("/bin/launchctl").args(words).status()
 }
 
 /// How the log of a service is read, which the journal keeps.
@@ -203,7 +227,15 @@ impl RunBy {
             let user = petit_windows::security::account().unwrap_or_default();
             Some(Self { manager: "Windows".to_owned(), unit, user })
         }
-        #[cfg(not(any(target_os = "linux", windows)))]
+        #[cfg(target_os = "macos")]
+        {
+            // launchd's name of what it has started, which is `0` or an app's for what people have.
+            let unit = std::env::var("XPC_SERVICE_NAME").ok()?;
+            let name = unit.strip_prefix(LABEL)?.strip_suffix("-service")?;
+            let user = std::env::var("USER").unwrap_or_else(|_| format!("_petit-{name}"));
+            Some(Self { manager: "launchd".to_owned(), unit, user })
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
         None
     }
 }

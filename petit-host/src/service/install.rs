@@ -5,15 +5,31 @@
 
 #[cfg(windows)]
 mod access;
-#[cfg(any(target_os = "linux", windows))]
+#[cfg(any(target_os = "macos", all(test, unix)))]
+mod account;
 mod beside;
+#[cfg(unix)]
+mod copied;
+#[cfg(any(target_os = "macos", all(test, unix)))]
+mod daemon;
 mod installed;
+#[cfg(target_os = "macos")]
+mod launchd;
 #[cfg(target_os = "linux")]
 mod systemd;
 #[cfg(windows)]
 mod windows;
 
 pub use self::installed::{Branding, Installed, Service, Uninstalled};
+#[cfg(target_os = "macos")]
+pub use self::launchd::{InstallError, install, uninstall};
+
+/// The file by which launchd knows a service. `name`: what its files are called.
+#[cfg(target_os = "macos")]
+pub(super) fn description(name: &str) -> std::path::PathBuf {
+    daemon::file(name)
+}
+
 #[cfg(target_os = "linux")]
 pub use self::systemd::{InstallError, install, uninstall};
 #[cfg(windows)]

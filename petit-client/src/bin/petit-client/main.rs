@@ -15,9 +15,9 @@ mod handover;
 mod health;
 mod help;
 mod inspect;
-#[cfg(any(target_os = "linux", windows))]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod install;
-#[cfg(not(any(target_os = "linux", windows)))]
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 #[path = "no_install.rs"]
 mod install;
 mod lifecycle;
@@ -142,7 +142,8 @@ enum Verb {
     /// For a client that no package has installed: the program is copied to where only root writes, its config is
     /// /etc/petit/client.toml, and everything else is in /var/lib/petit-client. On Windows an administrator does it; the
     /// program is in Program Files\Petit, its config is ProgramData\Petit\client.toml, and everything else is in
-    /// ProgramData\Petit\client. Again: to bring it to this version.
+    /// ProgramData\Petit\client. On a Mac everything else is in /var/db/petit-client, and the user is _petit-client.
+    /// Again: to bring it to this version.
     #[command(after_help = "Example:\n  sudo petit-client install")]
     Install,
     /// Take the service away again; config, registration and key stay

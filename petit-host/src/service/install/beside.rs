@@ -47,10 +47,10 @@ pub(super) fn to_remove(service: &Service, removed: &Path) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const CLIENT: Service = Service {
+    pub(in super::super) const CLIENT: Service = Service {
         program: "petit-client",
         name: "client",
         title: "",
