@@ -89,6 +89,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may assert by failing")]
 
     use std::os::windows::io::AsRawHandle;
+    use std::time::Duration;
 
     use tokio::net::windows::named_pipe::ClientOptions;
     use windows_sys::Win32::Security::Authorization::{GetSecurityInfo, SE_KERNEL_OBJECT};
@@ -158,9 +159,12 @@ mod tests {
         assert!(exists(pipe.name()), "it is busy");
         drop((client, first));
         // It is closed when what was begun with it is called off.
-        while exists(pipe.name()) {
-            tokio::task::yield_now().await;
-        }
+        let gone = async {
+            while exists(pipe.name()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
     }
 
     #[tokio::test]

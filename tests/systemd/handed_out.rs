@@ -6,6 +6,7 @@ use petit_tests::release::Release;
 
 use crate::machine::{Machine, on_a_machine};
 use crate::pair::{Pair, private_service};
+use crate::release::TOLD_WITHIN;
 
 const VERSION: &str = "0.1.1";
 
@@ -48,7 +49,8 @@ fn root_hands_a_release_out_and_a_client_of_the_package_is_told() {
         assert!(copied.contains("petit-client") && !copied.contains("another"), "{copied}");
         let left = "find /run /var/cache -maxdepth 2 -name 'petit-given*'";
         assert_eq!(machine.says(left).await, "", "nothing is left of what was given");
-        machine.until(&format!("petit-client status --json | grep '\"{VERSION}\"'")).await;
+        let is_told = format!("petit-client status --json | grep '\"{VERSION}\"'");
+        machine.until_within(TOLD_WITHIN, &is_told).await;
 
         // A copy that is damaged is told before a client says so.
         let copy = "/var/lib/private/petit-server/releases/release-*/petit-client";

@@ -16,7 +16,7 @@ use crate::pair::{Pair, private_service};
 /// What is released: programs of this very version, as another one.
 const NEXT: &str = "9.0.0";
 /// Clients spread over half a minute when they ask what there is.
-const TOLD_WITHIN: Duration = Duration::from_secs(90);
+pub(crate) const TOLD_WITHIN: Duration = Duration::from_secs(90);
 
 /// Whoever releases, and the holders of the root keys, in one folder.
 struct Workshop(tempfile::TempDir);

@@ -90,8 +90,9 @@ impl Desk {
     }
 
     /// The version that was there before runs, and goes on.
-    async fn is_as_before(&self) {
+    async fn is_as_before(&self, why: &str) {
         let status = self.user.until("what has become of it", |it| it["update"]["by"] == "failed").await;
+        assert_eq!(status["update"]["why"], why);
         assert_eq!(status["software"], own());
         assert_eq!(installed_version(&PETIT).await.as_deref(), Some(env!("CARGO_PKG_VERSION")));
         self.passes().await;
@@ -101,6 +102,17 @@ impl Desk {
 impl User {
     async fn status(&self) -> Value {
         serde_json::from_str(&self.client(&PETIT, &["status", "--json"]).await.said).unwrap_or_default()
+    }
+
+    /// Its installer is run.
+    async fn until_tried(&self) {
+        let progress = self.kept(&PETIT).join("updates.progress.json");
+        soon("the next version to be on trial", async {
+            while !fs::read_to_string(&progress).is_ok_and(|known| known.contains("\"on_trial\"")) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await;
     }
 
     /// The version before runs, and the other one is not tried again.
@@ -170,6 +182,7 @@ fn files_of(folder: &Path) -> Vec<PathBuf> {
 async fn the_tray_app_brings_itself_to_the_next_version_and_requests_pass_afterwards() {
     let desk = Desk::told_of("next").await;
     let next = format!("petit-client {NEXT}");
+    desk.user.until_tried().await;
     desk.user
         .until("the next version", |status| {
             status["software"] == next && status["services"][0]["light"] == "green"
@@ -201,14 +214,14 @@ async fn an_installer_that_was_not_signed_is_not_run() {
     let mut release = desk.release();
     release.put_installer(&target(), NEXT, &signed);
     desk.hand_out(&release, Some(&forged)).await;
-    desk.is_as_before().await;
+    desk.is_as_before("not_signed").await;
     assert!(!desk.user.log(&PETIT).contains(NEXT));
 }
 
 #[tokio::test]
 async fn a_version_that_does_not_run_here_takes_nobodys_place() {
     let desk = Desk::told_of("broken").await;
-    desk.is_as_before().await;
+    desk.is_as_before("installer").await;
     let log = desk.user.log(&PETIT);
     assert!(log.contains("petit.exe of 0.1.1 does not run here"), "{log}");
 }
@@ -216,6 +229,15 @@ async fn a_version_that_does_not_run_here_takes_nobodys_place() {
 #[tokio::test]
 async fn a_version_that_dies_as_soon_as_it_runs_is_followed_by_the_one_before() {
     let desk = Desk::told_of("dying").await;
+    // A wait for each part: a client takes its time to ask, and the installer rests between two starts.
+    desk.user.until_tried().await;
+    let ended = "petit.exe has ended 3 times, last with 7";
+    soon("the third death", async {
+        while !desk.user.log(&PETIT).contains(ended) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    })
+    .await;
     desk.user.until_back().await;
     // The one before has said it, as this one could not.
     soon("the roll-out to have halted", async {
@@ -229,7 +251,6 @@ async fn a_version_that_dies_as_soon_as_it_runs_is_followed_by_the_one_before() 
     assert_eq!(installed_version(&PETIT).await.as_deref(), Some(env!("CARGO_PKG_VERSION")));
     desk.passes().await;
     let log = desk.user.log(&PETIT);
-    assert!(log.contains("petit.exe has ended 3 times, last with 7"), "{log}");
     assert!(log.contains("0.1.0 was put back"), "{log}");
     assert!(fs::read(desk.user.folder(&PETIT).join("setup.exe")).unwrap() == fs::read(setup_of("")).unwrap());
 }

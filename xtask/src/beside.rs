@@ -15,12 +15,12 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    /// Starts it. It gets what others leave of the processors, so that no test waits for it.
+    /// Starts it. It gets what others leave of the processors and of the disk.
     pub(crate) fn prepare(step: &str) -> Result<Self, String> {
         let this =
             std::env::current_exe().map_err(|error| format!("cannot tell where cargo xtask is: {error}"))?;
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(this).args(["prepare", step]);
+        let mut command = Command::new("ionice");
+        command.args(["-c", "3", "nice", "-n", "19"]).arg(this).args(["prepare", step]);
         Self::start(command, target()?.join(format!("prepared-{step}.txt")))
     }
 

@@ -21,15 +21,15 @@ struct Home {
 
 impl Home {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        // Beside this program, which is its program by another name.
+        let own = std::env::current_exe().unwrap();
+        let dir = tempfile::tempdir_in(own.parent().unwrap()).unwrap();
         let config = dir.path().join("kept/config.toml");
         let folder = Folder::of(&config);
         folder.make().unwrap();
         std::fs::write(&config, "").unwrap();
         let program = dir.path().join("petit");
-        std::fs::hard_link(std::env::current_exe().unwrap(), &program)
-            .or_else(|_| std::fs::copy(std::env::current_exe().unwrap(), &program).map(drop))
-            .unwrap();
+        std::fs::hard_link(&own, &program).unwrap();
         let updates = Updates::of(&folder, &program).by(Means::Installer);
         Self { dir, updates }
     }

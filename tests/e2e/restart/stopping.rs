@@ -47,11 +47,9 @@ async fn a_second_signal_ends_a_server_at_once_whatever_was_asked_before() {
 
 #[tokio::test]
 async fn the_anchors_word_and_a_signal_are_the_same_stop() {
-    let (whole, running) = foreground().await;
+    let (whole, mut running) = foreground().await;
     whole.server.run(["restart"]).await.ok();
-    whole
-        .until("the first process to have finished", |status| status["before"].as_array().unwrap().is_empty())
-        .await;
+    running.until("stopped; another process serves").await;
     let waiting = whole.held_request().await;
     let second = whole.pid().await;
     // A service manager signals every process of the service.

@@ -29,7 +29,7 @@ impl Home {
         soon(&format!("{stage:?}"), async {
             let path = self.client.dir().join("updates.progress.json");
             while Progress::read(&path).unwrap().report().is_none_or(|report| report.state != *stage) {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
         .await;

@@ -33,6 +33,9 @@ use self::release::{Release, of_version, script};
 const NEXT: &str = "0.1.1";
 const AFTER: &str = "0.1.2";
 
+/// Waits between two looks at what another process brings about.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// A client that runs a program of its own in the background, with one service that works.
 struct Home {
     client: Program,

@@ -22,13 +22,14 @@ const CLIENTS: usize = 60;
 const STAFF: usize = 3;
 const STEPS: &str = "tag:staff,50%,100%";
 
-/// What a client fetches: the version that the server has for it.
+/// What a client fetches: the version that the server has for it; `None` where it has none, or has cut it off as the
+/// roll-out was halted.
 async fn version(source: &Source, by: FetchedBy) -> Option<(u64, String)> {
     let target = Target::of("petit-client", &Brand::petit());
     let wanted = Fetch { target: Text::lossy(target.as_str()), file: Text::lossy(BUNDLE_FILE), from: 0, by };
-    let mut download = soon("an answer", fetch(source, wanted)).await.unwrap()?;
+    let mut download = soon("an answer", fetch(source, wanted)).await.ok()??;
     let mut bytes = Vec::new();
-    while let Some(piece) = soon("a piece", download.piece()).await.unwrap() {
+    while let Some(piece) = soon("a piece", download.piece()).await.ok()? {
         bytes.extend_from_slice(piece);
     }
     let bundle: Bundle = serde_json::from_slice(&bytes).unwrap();

@@ -9,13 +9,11 @@ use petit_client::status::{Status, UpdateFault, UpdatePlan};
 use petit_client::updates::Means;
 use petit_host::brand::Brand;
 use petit_host::update::{Stage, Target};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use super::automatic::hours;
 use super::*;
-
-/// Waits between two looks at what another process brings about.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Waits until the client of the tray app says that of itself.
 async fn until(link: &dyn Link, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
@@ -42,14 +40,17 @@ async fn tray_of(home: &Home, means: Means) -> (Arc<dyn Link>, PathBuf) {
 /// An installer that writes down how it was called, and then ends as a file says that the test writes.
 struct Setup {
     dir: tempfile::TempDir,
+    exit: pipe::Sender,
 }
 
 impl Setup {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let made = std::process::Command::new("mkfifo").arg(dir.path().join("exit")).status().unwrap();
-        assert!(made.success());
-        Self { dir }
+        let exit = dir.path().join("exit");
+        rustix::fs::mkfifoat(CWD, &exit, Mode::RUSR | Mode::WUSR).unwrap();
+        // Open for both, so that nobody waits for an installer that is never run.
+        let exit = pipe::OpenOptions::new().read_write(true).open_sender(exit).unwrap();
+        Self { dir, exit }
     }
 
     fn script(&self) -> String {
@@ -61,8 +62,8 @@ impl Setup {
         std::fs::read_to_string(self.dir.path().join("called")).unwrap_or_default()
     }
 
-    async fn ends_with(&self, exit: u8) {
-        tokio::fs::write(self.dir.path().join("exit"), format!("{exit}\n")).await.unwrap();
+    async fn ends_with(&mut self, exit: u8) {
+        self.exit.write_all(format!("{exit}\n").as_bytes()).await.unwrap();
     }
 }
 
@@ -84,7 +85,7 @@ async fn the_tray_app_hears_of_a_version_and_leaves_it_to_whoever_has_installed_
 
 #[tokio::test]
 async fn the_installer_of_a_version_is_run_when_a_person_wants_it_and_what_comes_of_it_is_shown() {
-    let setup = Setup::new();
+    let mut setup = Setup::new();
     let mut release = Release::new();
     release.put_installer(&here(), NEXT, setup.script().as_bytes());
     let home = Home::told(&release, "mode = \"never\"").await;
@@ -125,7 +126,7 @@ async fn the_installer_of_a_version_is_run_when_a_person_wants_it_and_what_comes
 
 #[tokio::test]
 async fn the_installer_of_a_version_is_run_by_itself_where_that_is_allowed() {
-    let setup = Setup::new();
+    let mut setup = Setup::new();
     let mut release = Release::new();
     release.put_installer(&here(), NEXT, setup.script().as_bytes());
     let home = Home::told(&release, &format!("mode = \"automatic\"\n{}", hours(-1, 4))).await;

@@ -26,7 +26,7 @@ impl Home {
         self.until_version("0.1.0").await;
         soon("the end of the trial", async {
             while self.place().trial().unwrap().is_some() {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
         .await;
@@ -34,7 +34,7 @@ impl Home {
         assert!(std::fs::read(&self.program).unwrap() == self.bytes, "the program is the old one");
         soon("a tidy folder", async {
             while self.place().previous().exists() {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
         .await;
@@ -71,7 +71,7 @@ async fn a_version_whose_updater_was_killed_shows_by_itself_that_it_works() {
     home.until_version(NEXT).await;
     soon("the end of the trial", async {
         while home.place().trial().unwrap().is_some() || home.place().previous().exists() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     })
     .await;

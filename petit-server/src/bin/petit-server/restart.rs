@@ -291,7 +291,7 @@ pub(crate) async fn leave(main: &mut Main<'_, Handover>) -> Option<ExitCode> {
         }
     }
     tracing::info!(process = started.pid(), "restarted: another process serves; finishing what is under way");
-    // Before the answer, so that whoever looks afterwards sees this process too.
+    // Before the answer, so that whoever looks afterwards is likely to see this process too.
     tell(main, &started);
     if let Some(answer) = answer {
         let _ = answer.send(Ok(started.pid().unwrap_or_default()));
