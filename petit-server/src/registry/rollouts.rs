@@ -17,7 +17,10 @@ impl<R: Rows> Registry<'_, R> {
     /// was halted or rolled back, unless [`IfHalted::StartAgain`].
     pub async fn start_rollout(mut self, plan: RolloutPlan, actor: Actor) -> Result<Rollout, StoreError> {
         let RolloutPlan { release, versions, rings, soak, if_halted } = plan;
+        let mut started = self.now;
         if let Some(known) = self.rows.rollout_of(&release.release).await? {
+            // Later than all that was said of it until now, also where the clock has gone back.
+            started = started.max(known.begun() + Duration::from_secs(1));
             let is_last = self.rows.last_rollout().await?.as_ref() == Some(&known);
             if let Some(conflict) = conflict_with(known, is_last, if_halted) {
                 return Err(conflict.into());
@@ -28,7 +31,7 @@ impl<R: Rows> Registry<'_, R> {
             rings: rings.clone(),
             soak_seconds: Some(soak.as_secs()),
         };
-        let (started, opened) = (self.now, self.now);
+        let opened = started;
         let (state, resumed) = (RolloutState::Running, None);
         let rollout = Rollout { release, versions, rings, open: 1, soak, state, started, resumed, opened };
         self.rows.put_rollout(&rollout).await?;
