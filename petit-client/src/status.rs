@@ -96,7 +96,7 @@ pub enum UpdatePlan {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fetched: Option<u8>,
     },
-    /// A person has tried, and may again.
+    /// Its installer was run in vain, or could not be fetched; a person may try again.
     Failed { why: UpdateFault },
     /// The client, in these hours, or soon.
     Itself {

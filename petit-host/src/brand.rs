@@ -4,13 +4,13 @@
 //! Whatever the computer tells one Petit from another by follows from the brand's `id` alone, and is made here. What a
 //! brand cannot change is not here either: the wire, the log, the names of commands and settings.
 
-use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use serde::Deserialize;
 
+use crate::files;
 use crate::toml_file::{self, Key, Table, TomlError, ValueKind};
 
 /// The file beside the program.
@@ -38,9 +38,15 @@ pub enum BrandError {
         #[source]
         source: io::Error,
     },
+    /// It would decide which folder and whose invites the program takes.
+    #[error("{} is somebody else's than the program beside it", .0.display())]
+    OfSomebodyElse(PathBuf),
     #[error(transparent)]
     Toml(#[from] TomlError),
 }
+
+/// A brand's file has some hundred bytes.
+const MAX_BYTES: u64 = 64 * 1024;
 
 static HERE: OnceLock<Brand> = OnceLock::new();
 
@@ -95,8 +101,14 @@ impl Brand {
     pub fn of(program: &Path) -> Result<Self, BrandError> {
         let file = file_of(program);
         // One that cannot be looked at may be there.
-        let is_there = file.try_exists().map_err(|source| BrandError::Io { path: file.clone(), source })?;
-        if is_there { Self::read(&file) } else { Ok(Self::petit()) }
+        let io = |source| BrandError::Io { path: file.clone(), source };
+        if !file.try_exists().map_err(io)? {
+            return Ok(Self::petit());
+        }
+        match files::is_of_programs_owner(&file, program).map_err(io)? {
+            true => Self::read(&file),
+            false => Err(BrandError::OfSomebodyElse(file)),
+        }
     }
 
     /// The brand of a vendor's file.
@@ -104,8 +116,9 @@ impl Brand {
     /// # Errors
     /// [`BrandError`].
     pub fn read(path: &Path) -> Result<Self, BrandError> {
-        let text = fs::read_to_string(path);
-        let text = text.map_err(|source| BrandError::Io { path: path.to_owned(), source })?;
+        let mut text = String::new();
+        let read = files::open_regular(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+        read.map_err(|source| BrandError::Io { path: path.to_owned(), source })?;
         let (form, _) = toml_file::parse::<Form>(path, &text, KEYS)?;
         let Form { id, name, publisher, icon, roots, colour, server } = form;
         let publisher = publisher.unwrap_or_else(|| Publisher(name.0.clone()));
@@ -336,8 +349,26 @@ mod tests {
     fn read(text: &str) -> Result<Brand, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
-        fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).unwrap();
         Brand::read(&path).map_err(|error| error.to_string())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_brand_that_somebody_else_has_put_there_is_refused_and_never_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, brand) = (dir.path().join("petit-client"), dir.path().join(FILE));
+        std::fs::write(&program, "").unwrap();
+        std::fs::write(&brand, "id = \"north\"\nname = \"North\"").unwrap();
+        assert_eq!(Brand::of(&program).unwrap().id(), Some("north"));
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&brand, Some(12_345), None).unwrap();
+            assert!(matches!(Brand::of(&program), Err(BrandError::OfSomebodyElse(path)) if path == brand));
+        }
+        std::fs::remove_file(&brand).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &brand, rustix::fs::Mode::RUSR).unwrap();
+        assert!(Brand::of(&program).is_err());
+        assert!(Brand::read(&brand).is_err());
     }
 
     #[test]

@@ -443,6 +443,37 @@ pub fn check_not_writable_by_others(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Whether what lies beside a program is of somebody who could change the program itself: its owner, this user, or root.
+/// In a folder where everybody may put files, such as `/tmp`, it may be anybody's. A link is nobody's.
+///
+/// # Errors
+/// [`io::Error`] when one of them cannot be looked at. A program that is not there is nobody's.
+#[cfg(unix)]
+pub(crate) fn is_of_programs_owner(beside: &Path, program: &Path) -> io::Result<bool> {
+    let found = fs::symlink_metadata(beside)?;
+    let program = match fs::metadata(program) {
+        Ok(program) => Some(program),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let us = rustix::process::geteuid().as_raw();
+    let is_of = |user: u32| found.uid() == user;
+    let is_trusted = is_of(us) || is_of(0) || program.as_ref().is_some_and(|program| is_of(program.uid()));
+    // Some file systems know no rights, and everybody may change everything.
+    let is_open = |found: &fs::Metadata| found.mode() & 0o002 != 0;
+    let is_kept = !is_open(&found) || program.as_ref().is_some_and(is_open);
+    Ok(is_trusted && found.is_file() && is_kept)
+}
+
+/// As on Unix; on Windows the folder's access list keeps others out.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub(crate) fn is_of_programs_owner(_: &Path, _: &Path) -> io::Result<bool> {
+    Ok(true)
+}
+
 /// A path of a config file, whose folder is where it begins unless it is absolute. With the system's own separators: people
 /// may well write slashes on Windows, and are shown the whole path again.
 pub fn resolve(folder: &Path, path: &Path) -> PathBuf {

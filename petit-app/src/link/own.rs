@@ -261,9 +261,9 @@ impl Drop for Own {
     }
 }
 
-/// Watches over the trial of this version, and looks whether there is another one. What our installer has put here is brought to it by that version's own, which is a
-/// target of its own. Anything else is only told of: the release names the same version of `petit-client`, which comes in one
-/// package with the tray app.
+/// Watches over the trial of this version, and looks whether there is another one. What our installer has put here is
+/// brought to it by that version's own, which is a target of its own. Anything else is only told of: the release names the
+/// same version of `petit-client`, which comes in one package with the tray app.
 async fn watch_updates(client: Client, updates: Option<Updates>) {
     let Some(updates) = updates else { return };
     let released = match updates.means() {

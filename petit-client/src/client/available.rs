@@ -92,7 +92,7 @@ struct Watching<'a> {
     may_write: OnceLock<bool>,
     /// A person wants the version that is there, now.
     wanted: bool,
-    /// Why it was not installed when a person wanted it.
+    /// Why it was not installed when that was tried.
     failed: Option<(Version, UpdateFault)>,
 }
 

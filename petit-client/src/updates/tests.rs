@@ -1,4 +1,4 @@
-use petit_engine::cause::Cause;
+use petit_engine::cause::{Cause, FrontCause};
 use petit_host::handover::Trouble;
 use petit_host::update::MAX_CRASHES;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::watch::{Outcome, Watch, judge, lasts};
 use super::*;
 use crate::daemon::{NotRestarted, Restart};
-use crate::status::{Connection, Status};
+use crate::status::{Broken, BrokenAt, Connection, Status};
 
 /// A client with services, each with its light.
 fn status(connection: &Connection, services: &[(&str, &str)]) -> Status {
@@ -63,6 +63,16 @@ fn it_works_when_it_is_connected_and_all_that_worked_before_works() {
         );
         assert_eq!(watch_of(&worked).see(&status(&AWAY, &services), now, sets_up), None, "away");
     }
+}
+
+#[test]
+fn what_the_server_says_of_its_own_front_counts_against_no_version() {
+    let mut said = status(&ONLINE, &[("web", "red")]);
+    let broken = |at: BrokenAt| Some(Broken { at, since: None });
+    said.services[0].broken = broken(BrokenAt::Front(FrontCause::ConnectionRefused));
+    assert_eq!(watch_of(&["web"]).see(&said, Instant::now(), sets_up), Some(Outcome::Works));
+    said.services[0].broken = broken(BrokenAt::Shut);
+    assert_eq!(watch_of(&["web"]).see(&said, Instant::now(), sets_up), None);
 }
 
 #[test]
@@ -353,6 +363,19 @@ async fn a_version_that_is_never_connected_goes_back_and_nothing_is_held_against
     assert_eq!(until_restarted(&mut restarts, &[]).await, Duration::from_mins(30));
     watching.abort();
     assert!(home.is_the_old_program() && !home.is_bad());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn nothing_that_the_server_can_bring_about_leads_back_to_a_version_that_is_not_to_be_used_any_more() {
+    for said in [status(&ONLINE, &[("web", "red")]), status(&AWAY, &[("web", "red")])] {
+        let home = Home::on_trial();
+        let mut trial = serde_json::to_value(home.trial().unwrap()).unwrap();
+        trial["leaves_unwanted"] = true.into();
+        home.write(&serde_json::from_value(trial).unwrap());
+        home.until_no_trial(said).await;
+        assert!(!home.is_the_old_program() && !home.is_bad());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Means, UpdateError, Updates, Verdict};
 use crate::config::edit;
 use crate::daemon::Restart;
-use crate::status::{Connection, Light, Status};
+use crate::status::{Broken, BrokenAt, Connection, Light, Status};
 
 /// How long until it is tried again to end what did not end.
 const AGAIN: Duration = Duration::from_mins(1);
@@ -128,6 +128,11 @@ impl Updates {
     async fn leaves(&self, verdict: Verdict) -> Result<Due, UpdateError> {
         let lock = self.place.lock(PATIENCE).await?;
         let Some(trial) = self.own_trial()? else { return Ok(Due::Look) };
+        if trial.leaves_unwanted() && trial.goes_back_for().is_none() {
+            tracing::error!("the version before is not to be used any more, so this one stays");
+            self.place.end_trial()?;
+            return Ok(Due::Look);
+        }
         tracing::error!("going back to the version before");
         let way = self.go_back(&lock, trial, verdict).await?;
         if self.means == Means::Installer {
@@ -391,7 +396,15 @@ impl Watch {
         let working: BTreeSet<String> = working(status).into_iter().collect();
         // One that was taken out of the config meanwhile says nothing; one that this version does not show does.
         let is_shown = |name: &str| status.services.iter().any(|service| service.name.as_str() == name);
-        let is_missed = |name: &String| !working.contains(name) && (is_shown(name) || sets_up(name));
+        // Whether visitors get in at the server is the server's own affair, and it alone says so.
+        let is_only_fronts = |name: &str| {
+            let fails =
+                |broken: &Option<Broken>| matches!(broken, Some(Broken { at: BrokenAt::Front(_), .. }));
+            status.services.iter().any(|service| service.name.as_str() == name && fails(&service.broken))
+        };
+        let is_missed = |name: &String| {
+            !working.contains(name) && !is_only_fronts(name) && (is_shown(name) || sets_up(name))
+        };
         if is_online && !self.worked.iter().any(is_missed) {
             Some(Outcome::Works)
         } else if self.left.is_zero() {

@@ -130,7 +130,8 @@ pub fn decide<'a>(verified: &'a Verified, situation: &Situation<'_>) -> Result<A
 }
 
 impl Standing {
-    fn of(version: &Version, artifact: &Artifact) -> Self {
+    /// What a manifest says of a version that is installed.
+    pub(super) fn of(version: &Version, artifact: &Artifact) -> Self {
         match &artifact.minimum {
             _ if artifact.revoked.contains(version) => Self::Revoked,
             Some(minimum) if version < minimum => Self::TooOld { minimum: minimum.clone() },

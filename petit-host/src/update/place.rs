@@ -155,7 +155,25 @@ impl Place {
     /// # Errors
     /// [`HistoryError`].
     pub fn trial(&self) -> Result<Option<Trial>, HistoryError> {
-        form::read(&self.trial_file())
+        let path = self.trial_file();
+        if !self.is_own(&path) {
+            return Ok(None);
+        }
+        form::read(&path)
+    }
+
+    /// Whether something is there that is not somebody else's: it says which program is run, or is that.
+    pub(super) fn is_own(&self, path: &Path) -> bool {
+        match files::is_of_programs_owner(path, &self.program) {
+            Ok(true) => true,
+            Ok(false) => {
+                tracing::warn!(path = %path.display(), "somebody else has put this beside the program; it counts for nothing");
+                false
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            // Whoever reads it says what is the matter.
+            Err(_) => true,
+        }
     }
 
     /// Writes a trial down, with the [lock](Self::lock) held.

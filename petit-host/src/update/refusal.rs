@@ -22,7 +22,7 @@ pub enum Refusal {
         "the manifest is not signed by release key {number}: it was changed, or belongs to another release key"
     )]
     NotSigned { number: u64 },
-    #[error("{document} is signed, and cannot be understood: {problem}")]
+    #[error("{document} cannot be understood: {problem}")]
     Form { document: Document, problem: String },
     #[error(
         "{document} has the form {form:?}, which this version does not know: a newer one is installed by hand"

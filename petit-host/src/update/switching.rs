@@ -42,7 +42,11 @@ impl Place {
         if cfg!(windows) {
             return self.put_back_in_two(kept);
         }
-        match fs::rename(self.kept(kept), &self.program) {
+        let kept = self.kept(kept);
+        if !self.is_own(&kept) {
+            return Ok(WayBack::None);
+        }
+        match fs::rename(kept, &self.program) {
             Ok(()) => self.sync().map(|()| WayBack::Taken),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(WayBack::None),
             Err(error) => Err(failed("write", &self.program)(error)),
@@ -101,7 +105,7 @@ impl Place {
         }
         let goes_back = self.trial().ok().flatten().is_some_and(|trial| trial.goes_back_for().is_some());
         let mut kept = self.previous();
-        if !goes_back && self.replaced().exists() {
+        if (!goes_back || !self.is_own(&kept)) && self.is_own(&self.replaced()) {
             kept = self.replaced();
         }
         self.rename(&kept, &self.program).map_err(failed("write", &self.program))?;
@@ -114,7 +118,7 @@ impl Place {
         let is_missing = |path: &Path| {
             fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         };
-        is_missing(&self.program) && !(is_missing(&self.previous()) && is_missing(&self.replaced()))
+        is_missing(&self.program) && (self.is_own(&self.previous()) || self.is_own(&self.replaced()))
     }
 
     /// Removes a program that is of no use any more; one that still runs is out of the way then.

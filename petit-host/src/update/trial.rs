@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::decision::Standing;
 use super::form::FORM;
+use super::manifest::Artifact;
 use super::values::{Time, Version};
 
 /// How often a version on trial may crash within [`CRASHES_WITHIN`]; with the last of them the version before it comes back.
@@ -53,6 +55,9 @@ pub struct Trial {
     /// When all that worked before has worked again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     works_since: Option<Time>,
+    /// Those who make the program do not want the version before to be used any more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    leaves_unwanted: bool,
     step: TrialStep,
     /// Why it goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,6 +101,10 @@ pub struct Test {
 
 fn kept() -> Duration {
     KEPT
+}
+
+fn is_false(it: &bool) -> bool {
+    !it
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,10 +154,24 @@ impl Trial {
             excuses: 0,
             tried_back: None,
             works_since: None,
+            leaves_unwanted: false,
             step: TrialStep::Trying,
             verdict: None,
             other: Map::new(),
         }
+    }
+
+    /// As the manifest has it that its version is from. What the vendor's server says of services is no reason to go back to
+    /// a version that is not wanted any more: it would undo what was signed against that one.
+    pub fn by(mut self, artifact: &Artifact) -> Self {
+        self.leaves_unwanted = Standing::of(&self.before, artifact) != Standing::Good;
+        self
+    }
+
+    /// True where the version before is not to be used any more: back to it goes only a version that crashes, or that a
+    /// person does not want.
+    pub fn leaves_unwanted(&self) -> bool {
+        self.leaves_unwanted
     }
 
     /// A process of a version begins, which is that of the program at its path. To be written when it is

@@ -64,7 +64,7 @@ impl Watching<'_> {
             Ok(fetched) => fetched,
             Err(error) => return error,
         };
-        if let Err(error) = self.put_on_trial(version).await {
+        if let Err(error) = self.put_on_trial(&artifact).await {
             return error.into();
         }
         let error = installer::run(self.updates.place(), &fetcher.place_of(&artifact), &artifact).await;
@@ -77,13 +77,15 @@ impl Watching<'_> {
     }
 
     /// Writes down that a version is on trial, before its installer ends this process: it may be one that cannot.
-    async fn put_on_trial(&self, version: &Version) -> Result<(), UpdateError> {
+    async fn put_on_trial(&self, artifact: &Artifact) -> Result<(), UpdateError> {
+        let version = &artifact.version;
         let worked = working(&self.client.status().await);
         let test = self.updates.test(worked, TRIAL, KEPT);
         let place = self.updates.place();
         {
             let _lock = place.lock(PATIENCE).await?;
-            place.write_trial(&Trial::new(version.clone(), self.updates.own().clone(), test))?;
+            let trial = Trial::new(version.clone(), self.updates.own().clone(), test).by(artifact);
+            place.write_trial(&trial)?;
         }
         self.updates.progresses(|progress| progress.becomes(version, Stage::OnTrial)).await;
         // The one before says it: what it has not said by its end nobody says where the new one does not run.

@@ -61,6 +61,51 @@ fn who_may_run_the_old_program_may_run_the_new_one() {
     assert_eq!(fs::metadata(folder.place.staged()).unwrap().permissions().mode() & 0o7777, 0o750);
 }
 
+#[cfg(unix)]
+#[test]
+fn what_somebody_else_has_put_beside_the_program_counts_for_nothing() {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    if !rustix::process::geteuid().is_root() {
+        return; // nobody else can give a file away
+    }
+    let folder = Folder::new();
+    let place = &folder.place;
+    place.write_trial(&on_trial()).unwrap();
+    fs::write(place.previous(), "somebody else's").unwrap();
+    let files = [place.beside("trial"), place.previous()];
+    let is_taken = || {
+        let way = place.put_back(Kept::Previous).unwrap();
+        (place.trial().unwrap().is_some(), way == WayBack::Taken)
+    };
+    for path in &files {
+        chown(path, Some(12_345), None).unwrap();
+    }
+    assert_eq!(is_taken(), (false, false));
+    // Nor is it the last program that there is.
+    let aside = folder.dir.path().join("aside");
+    fs::rename(place.program(), &aside).unwrap();
+    assert!(!place.is_torn());
+    fs::rename(&aside, place.program()).unwrap();
+    for path in &files {
+        chown(path, Some(0), None).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    assert_eq!(is_taken(), (false, false), "everybody could change it");
+    let away = folder.dir.path().join("away");
+    fs::rename(&files[1], &away).unwrap();
+    symlink(&away, &files[1]).unwrap();
+    assert_eq!(is_taken(), (false, false), "a link");
+    assert_eq!(folder.program(), b"the old program");
+    // Whose the program is may put it there.
+    fs::rename(&away, &files[1]).unwrap();
+    for path in files.iter().map(PathBuf::as_path).chain([place.program()]) {
+        chown(path, Some(12_345), None).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    assert_eq!(is_taken(), (true, true));
+}
+
 #[test]
 fn what_is_not_the_signed_program_leaves_nothing_beside_the_old_one() {
     let folder = Folder::new();

@@ -76,8 +76,8 @@ impl Upgrade<'_> {
             let _ = files::remove(&place.staged());
             return Err(failure);
         }
-        let trial =
-            Trial::new(self.artifact.version.clone(), before, updates.test(worked, args.within, args.kept));
+        let test = updates.test(worked, args.within, args.kept);
+        let trial = Trial::new(self.artifact.version.clone(), before, test).by(&self.artifact);
         if let Err(failure) = self.switch(&trial, replaced.as_ref()) {
             return Err(self.request.failed(&self.artifact.version, failure).await);
         }
