@@ -568,6 +568,11 @@ Function HaveBefore
     ${EndIf}
     Sleep $2
     IntOp $2 $2 * 4
+    ; Somebody has put another version here meanwhile, and before.exe is another one's, too.
+    ReadRegStr $3 HKCU "${UNINSTALL}" "DisplayVersion"
+    ${If} $3 != "${VERSION}"
+      Return
+    ${EndIf}
   ${Loop}
   ${If} $0 <> 0
     ; One that dies once more is better than none that is ever tried again.

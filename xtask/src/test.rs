@@ -191,12 +191,26 @@ const WAITING: &str = "home_line::";
 /// Those among them that need a line to be as fast as it says, one after the other.
 const FAST: &str = "home_line::shares::";
 
-/// Runs all tests but those that need a fast line: those that only wait side by side, the others as many at a time as
-/// there are processors.
+/// Tests of clients that take their time by design, such as half a minute before they ask a server for a release: together
+/// they wait for a quarter of an hour (measured: 1,170 of the 2,760 s that all tests of programs take one after the other).
+const PATIENT: [&str; 3] = ["updates::tray::", "updates::automatic::", "traffic::idle::"];
+
+/// How many tests of programs run side by side. One after the other they take 448 s of a processor in 2,760 s; they
+/// measure times as well, so not as many as would fit.
+const OF_PROGRAMS: &str = "--test-threads=3";
+
+/// Runs all tests but those that need a fast line: those that only wait side by side, those of programs a few at a time,
+/// the others as many as there are processors.
 fn tests(programs: &Path, package: &Path) -> Result<Watched, String> {
-    let others = some_tests(programs, package, &["--", "--skip", WAITING])?;
+    let run = |which: &[&str], more: &[&str]| some_tests(programs, package, &[which, more].concat());
+    let apart: Vec<&str> = [WAITING].into_iter().chain(PATIENT).flat_map(|name| ["--skip", name]).collect();
+    let (e2e, others) = (["--test", "e2e", "--"], ["--lib", "--bins", "--test", "desktop", "--"]);
+    let watched = run(&others, &apart)?
+        .and(run(&["--doc"], &[])?)
+        .and(run(&e2e, &[&[OF_PROGRAMS], &apart[..]].concat())?)
+        .and(run(&e2e, &[&["--test-threads=16"], &PATIENT[..]].concat())?);
     let waiting = ["--lib", "--test", "e2e", "--", WAITING, "--skip", FAST, "--test-threads=64"];
-    Ok(others.and(some_tests(programs, package, &waiting)?))
+    Ok(watched.and(run(&waiting, &[])?))
 }
 
 /// Runs those that need a line to be as fast as it says, which nothing else may slow down.

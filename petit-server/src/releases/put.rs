@@ -127,7 +127,7 @@ fn copy(bundle: &Bundle, artifacts: &[Artifact], from: &Path, to: &Path) -> Resu
     for artifact in artifacts {
         let (from, to) = (from.join(artifact.file.as_str()), to.join(artifact.file.as_str()));
         let io = |action, path: &Path, source| FileError::Io { action, path: path.to_owned(), source };
-        let file = File::open(&from).map_err(|source| io("read", &from, source))?;
+        let file = files::open_regular(&from).map_err(|source| io("read", &from, source))?;
         // Several targets may have one file.
         let mut copy = File::create(&to).map_err(|source| io("write", &to, source))?;
         let unfit = |source| ReleaseError::Unfit { path: from.clone(), source };

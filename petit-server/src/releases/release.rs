@@ -1,7 +1,7 @@
 //! The release that is handed out, and why there is none.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use petit_engine::secret::sha256;
 use petit_host::cli::chain;
-use petit_host::files::FileError;
+use petit_host::files::{self, FileError};
 use petit_host::lock::LockError;
 use petit_host::update::{
     Artifact, Bundle, BundleError, Channel, FileName, HistoryError, Intake, Manifest, Refusal, ReleaseKey,
@@ -185,11 +185,15 @@ pub fn problem(releases: &Path) -> Option<String> {
 /// The name of the folder of the release that is handed out.
 pub(super) fn current_name(releases: &Path) -> Result<Option<String>, FileError> {
     let path = releases.join(CURRENT);
-    let name = match fs::read_to_string(&path) {
-        Ok(name) => name,
+    let mut name = String::new();
+    // Some bytes more than any name has, so that one that is longer is none.
+    let read = files::open_regular(&path)
+        .and_then(|file| file.take(MAX_NAME_BYTES as u64 + 2).read_to_string(&mut name));
+    match read {
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(FileError::Io { action: "read", path, source }),
-    };
+    }
     let name = name.trim();
     let is_name = (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

@@ -63,7 +63,9 @@ pub(super) fn program_of(service: &Service) -> PathBuf {
 pub(super) fn put_running(service: &Service) -> Result<PathBuf, CopyError> {
     let source = std::env::current_exe().map_err(failed("find", Path::new(service.program)))?;
     let program = program_of(service);
-    if source != program {
+    if source == program {
+        check_only_root_writes(&program)?;
+    } else {
         put_all(service, &source, &program)?;
     }
     let command = Path::new(COMMANDS).join(service.program);

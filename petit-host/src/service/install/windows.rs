@@ -110,9 +110,9 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
         if let Some(brand) = beside::other_brand(service, &program)? {
             return Err(InstallError::OtherBrand { program, brand });
         }
-        for file in std::iter::once(&source).chain(&with_it) {
-            check_only_administrators_write(file)?;
-        }
+    }
+    for file in std::iter::once(&source).chain(&with_it) {
+        check_only_administrators_write(file)?;
     }
     make_folders(service, &config)?;
     if config.exists() {

@@ -190,9 +190,12 @@ fn of_wait(wait: &RolloutWait, rollout: &RolloutView) -> String {
             format!("{then} when the {clients} that are trying it now are done with that")
         }
         RolloutWait::Nobody {} => format!("{then} when there are clients"),
-        RolloutWait::Clients { more } => format!(
-            "{then} when it works for {more} more of this ring; not to wait for that: petit-server rollout next"
-        ),
+        RolloutWait::Clients { more } => {
+            // After the last ring there is none to open.
+            let has_next = rollout.rings.get(rollout.open).is_some();
+            let hint = if has_next { "; not to wait for that: petit-server rollout next" } else { "" };
+            format!("{then} when it works for {more} more of this ring{hint}")
+        }
     }
 }
 

@@ -100,7 +100,7 @@ async fn a_roll_out_goes_its_way_and_what_it_cannot_do_changes_nothing() {
 #[tokio::test]
 async fn a_release_that_was_halted_begins_again_only_when_that_is_asked_for() {
     let mut bed = Bed::new();
-    bed.start("one").await.unwrap();
+    let first = bed.start("one").await.unwrap();
     bed.step(halt()).await.unwrap();
     let refused = conflict(bed.start("one").await).unwrap_err();
     let halted = format!(
@@ -120,9 +120,10 @@ async fn a_release_that_was_halted_begins_again_only_when_that_is_asked_for() {
     let written = bed.rows.written;
     assert_eq!(conflict(bed.start("one").await).unwrap_err(), refused);
     assert_eq!(bed.rows.written, written);
+    bed.now = first.started;
     let again = bed.start_if("one", IfHalted::StartAgain).await.unwrap();
     // Nothing that was said of the one before counts, not even in the same second.
-    let begun = bed.now + Duration::from_secs(1);
+    let begun = first.started + Duration::from_secs(1);
     assert_eq!((again.open, again.begun(), &again.state), (1, begun, &RolloutState::Running));
     // One that runs is none that was halted.
     let refused = bed.start_if("one", IfHalted::StartAgain).await;
