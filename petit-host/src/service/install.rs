@@ -6,11 +6,13 @@
 #[cfg(windows)]
 mod access;
 #[cfg(any(target_os = "macos", all(test, unix)))]
+#[cfg_attr(not(target_os = "macos"), expect(dead_code, reason = "what asks the system is for a Mac alone"))]
 mod account;
 mod beside;
 #[cfg(unix)]
 mod copied;
 #[cfg(any(target_os = "macos", all(test, unix)))]
+#[cfg_attr(not(target_os = "macos"), expect(dead_code, reason = "what asks the system is for a Mac alone"))]
 mod daemon;
 mod installed;
 #[cfg(target_os = "macos")]

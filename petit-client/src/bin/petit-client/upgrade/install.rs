@@ -77,7 +77,7 @@ impl Upgrade<'_> {
             return Err(failure);
         }
         let test = updates.test(worked, args.within, args.kept);
-        let trial = Trial::new(self.artifact.version.clone(), before, test).by(&self.artifact);
+        let trial = Trial::new(self.artifact.version.clone(), before, test).by(self.artifact);
         if let Err(failure) = self.switch(&trial, replaced.as_ref()) {
             return Err(self.request.failed(&self.artifact.version, failure).await);
         }
