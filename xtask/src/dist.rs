@@ -26,6 +26,7 @@ const NEEDED: &[Needed] = &[
 ];
 const NEEDED_FOR_ARM64: &[Needed] = &[
     ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu", "links programs for arm64, and compiles their C"),
+    ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross", "has the headers of their C library"),
     ("aarch64-linux-gnu-strip", "binutils-aarch64-linux-gnu", "takes names out of them"),
 ];
 
