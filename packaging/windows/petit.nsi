@@ -14,7 +14,8 @@
 ;
 ; It keeps itself beside the programs as setup.exe, and the one of the version before as before.exe. A version that the tray
 ; app has fetched is on trial (.petit.exe.trial, petit-client/src/updates): where it dies again and again, before.exe /S /BACK
-; puts the version before back. The tray app runs the same where it runs and does not work.
+; puts the version before back. The tray app runs the same where it runs and does not work. One that comes over a version
+; which is to go back and cannot (/KEEP) leaves before.exe as it is, and that version's trial to it where nothing comes of this.
 
 ; The usual stub is of 32 bits. The programs are not, so nothing is lost with one of 64.
 Target amd64-unicode
@@ -104,6 +105,8 @@ Var Back
 Var Placed
 ; 1 where the tray app has fetched this installer: the version is on trial.
 Var Trial
+; 1 where the version that is there was to go back: before.exe stays the way back.
+Var Keep
 ; 1 once the version on trial has run.
 Var Ran
 Var Starts
@@ -222,7 +225,14 @@ Function ${un}GiveUp
   ${ElseIf} $Placed != 1
   ${AndIf} $Trial == 1
     ; The version that was to be tried is not.
-    Delete "$INSTDIR\.petit.exe.trial"
+    ${If} $Keep != 1
+      Delete "$INSTDIR\.petit.exe.trial"
+    ${ElseIf} $TrayRan == 1
+      ; The one that was to go back has its own trial again where it is told.
+      Exec '"$INSTDIR\petit.exe" --autostart --put-back'
+      !insertmacro LOG "${NAME} was running and was started again"
+      StrCpy $TrayRan 0
+    ${EndIf}
   ${EndIf}
   RMDir /r "$INSTDIR\new"
 !endif
@@ -266,6 +276,11 @@ Function .onInit
   ${GetOptions} $0 "/TRIAL" $1
   ${IfNot} ${Errors}
     StrCpy $Trial 1
+  ${EndIf}
+  ClearErrors
+  ${GetOptions} $0 "/KEEP" $1
+  ${IfNot} ${Errors}
+    StrCpy $Keep 1
   ${EndIf}
 FunctionEnd
 
@@ -480,6 +495,7 @@ FunctionEnd
 ; The installer of the version that is there becomes the way back. $R0 is that version.
 Function KeepBefore
   ${If} $Back <> 0
+  ${OrIf} $Keep == 1
   ${OrIf} $R0 == "${VERSION}"
   ${OrIf} $EXEPATH == "$INSTDIR\setup.exe"
   ${OrIfNot} ${FileExists} "$INSTDIR\setup.exe"

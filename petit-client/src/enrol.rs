@@ -239,7 +239,10 @@ pub async fn register(
         registration::save_former(folder, &in_force)?;
     }
     // Before the switch: whoever ends the program here must not have the next vendor hear it.
-    registration::forget_update_report(folder)?;
+    if let Err(error) = registration::forget_update_report(folder) {
+        // Another program has it open. The server has taken the invite, which that is no reason to lose.
+        tracing::warn!(error = %chain(&error), "what was known of the former vendor's release was not forgotten");
+    }
     registration::save(folder, &registration)?;
     if replaced {
         remove_addresses(folder)?;

@@ -212,6 +212,16 @@ impl Updates {
         let trial = self.place.trial()?.filter(|trial| is_in_place && self.is_concerned(trial));
         let Some(mut trial) = trial else { return Ok(Begun::Usual) };
         let from = trial.version.clone();
+        if self.means == Means::Installer && trial.may_still_begin(&self.own, start) {
+            // Its installer may be at it, and somebody has started this version meanwhile.
+            return Ok(Begun::Usual);
+        }
+        if self.means == Means::Installer && trial.replaced(&self.own).is_some() {
+            // Its installer has given up, and this version is to go back as before, which whoever watches it goes on with.
+            self.judged(&from, Verdict::NotTried).await;
+            self.end_untried(&trial)?;
+            return Ok(Begun::Usual);
+        }
         if self.means == Means::Installer && ![&trial.before, &from].contains(&&self.own) {
             // A person has installed another one, whose way back is not this one's; or what was kept was older than that.
             if start == Start::PutBack {
@@ -225,10 +235,6 @@ impl Updates {
             self.judged(&from, trial.goes_back_for().unwrap_or(Verdict::Unknown)).await;
             self.place.end_trial()?;
             return Ok(Begun::NoWayBack);
-        }
-        if self.means == Means::Installer && trial.may_still_begin(&self.own, start) {
-            // Its installer may be at it, and somebody has started this version meanwhile.
-            return Ok(Begun::Usual);
         }
         match trial.begins(&self.own, start, Time::now()) {
             Beginning::Usual => Ok(Begun::Usual),
@@ -249,6 +255,15 @@ impl Updates {
                 WayBack::None => Begun::NoWayBack,
             }),
         }
+    }
+
+    /// Nothing has come of a version on trial, with the place's lock held: the trial of the one that it was to replace, where
+    /// that has one, is on again.
+    pub(crate) fn end_untried(&self, trial: &Trial) -> Result<(), UpdateError> {
+        Ok(match trial.replaced(&self.own) {
+            Some(replaced) => self.place.write_trial(replaced)?,
+            None => self.place.end_trial()?,
+        })
     }
 
     /// What an installer has put here is changed by people, too: where the version that worked here last is a later one,

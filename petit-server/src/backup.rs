@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::files::{self, FileError};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use self::aside::{Aside, NotAside, NotInPlace, Staged};
@@ -19,8 +20,8 @@ use crate::certificate;
 use crate::config::{self, Config};
 use crate::folder::{Folder, KeyError};
 use crate::registry::{
-    Actor, IfHalted, ReleaseToRollOut, Rings, Rollout, RolloutPlan, RolloutStep, StoreError, StoreErrorAt,
-    Successor,
+    Actor, IfHalted, ReleaseToRollOut, Rings, Rollout, RolloutPlan, RolloutState, RolloutStep, StoreError,
+    StoreErrorAt, Successor,
 };
 use crate::releases::{HandedOut, Release};
 use crate::server::ServerStartError;
@@ -98,11 +99,14 @@ pub struct Restored {
 }
 
 /// What is held back after a backup was put back, because somebody may have halted it since that was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
 pub enum HeldBack {
     /// The release of this number, which is there to be handed out.
     Release {
         counter: u64,
+        /// Its roll-out can be resumed. Where it cannot, it can only be started again.
+        can_resume: bool,
     },
     /// No release is there, but roll-outs of others are known, as they stood then.
     Rollouts,
@@ -313,7 +317,8 @@ async fn hold_back(store: &dyn Store, handed_out: &Path) -> Result<HeldBack, Sto
     let HandedOut { counter, content, versions } = release.handed_out;
     let is_last = rollouts.last().is_some_and(|last| last.release.release == content);
     let known = rollouts.iter().find(|rollout| rollout.release.release == content);
-    if !is_last && known.is_none_or(Rollout::hands_out) {
+    let is_begun = !is_last && known.is_none_or(Rollout::hands_out);
+    if is_begun {
         let release = ReleaseToRollOut { release: content, counter };
         let (rings, soak, if_halted) = (Rings::default(), ROLLOUT_SOAK, IfHalted::Refuse);
         let plan = RolloutPlan { release, versions, rings, soak, if_halted };
@@ -321,7 +326,9 @@ async fn hold_back(store: &dyn Store, handed_out: &Path) -> Result<HeldBack, Sto
         store.start_rollout(plan, Actor::Server).await?;
         store.step_rollout(halt(), Actor::Server).await?;
     }
-    Ok(HeldBack::Release { counter })
+    // Only the one that was started last, and one that was rolled back not even then.
+    let is_rolled_back = known.is_some_and(|known| known.state == RolloutState::RolledBack);
+    Ok(HeldBack::Release { counter, can_resume: is_begun || is_last && !is_rolled_back })
 }
 
 /// Whether a backup has a folder of certificates.

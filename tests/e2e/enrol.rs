@@ -184,6 +184,17 @@ async fn a_client_that_was_killed_at_any_step_registers_once_in_the_end() {
 }
 
 #[tokio::test]
+async fn what_is_known_of_a_release_and_cannot_be_removed_does_not_keep_a_computer_from_being_registered() {
+    let bed = Bed::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::of(&dir.path().join("config.toml"));
+    // As where a virus scanner has it open on Windows.
+    std::fs::create_dir(folder.update_progress()).unwrap();
+    let registered = register(&folder, &Config::default(), &bed.invite().await).await.unwrap();
+    assert_eq!(petit_client::registration::load(&folder).unwrap(), Some(registered));
+}
+
+#[tokio::test]
 async fn a_revoked_computer_comes_back_with_a_new_key_and_a_new_invite() {
     let bed = Bed::start().await;
     let invite = bed.invite().await;

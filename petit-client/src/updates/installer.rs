@@ -3,7 +3,7 @@
 //!
 //! An installer keeps itself beside the programs that it brings, and the one of the version before as [`BEFORE`]. That is the
 //! way back: it is run by the version that does not work, or, where that does not even run, by the installer that has brought
-//! it.
+//! it. One that comes over a version which is to go back and cannot leaves that way back as it is.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -26,10 +26,21 @@ pub const BEFORE: &str = "before.exe";
 const SILENT: &str = "/S";
 /// Its version is on trial, which is over where it gives up.
 const TRIAL: &str = "/TRIAL";
+/// The version that is there is not the one to go back to: the way back stays as it is.
+const KEEP: &str = "/KEEP";
 /// It puts its version back: it is not the one to go back to.
 const BACK: &str = "/BACK";
 /// It waits for programs to end, and for files that somebody looks at.
 const LIMIT: Duration = Duration::from_mins(10);
+
+/// Which version the one that is installed goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoesBackTo {
+    /// The one that is there.
+    This,
+    /// The one that the one that is there was to go back to.
+    Former,
+}
 
 /// Why nothing has come of it. What runs goes on, and is what it was.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +101,7 @@ impl InstallError {
 ///
 /// # Cancel safety
 /// Cancelling leaves the installer at it: it is what ends this process.
-pub async fn run(place: &Place, installer: &Path, artifact: &Artifact) -> InstallError {
+pub async fn run(place: &Place, installer: &Path, artifact: &Artifact, way: GoesBackTo) -> InstallError {
     let failed = |source| InstallError::Run { path: installer.to_owned(), source };
     // For as long as this is open nobody else can write it, on the system that has installers.
     let held = match hold(installer, artifact).map_err(failed) {
@@ -99,7 +110,14 @@ pub async fn run(place: &Place, installer: &Path, artifact: &Artifact) -> Instal
         Err(error) => return error,
     };
     let mut command = Command::new(installer);
-    command.args([SILENT, TRIAL]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args([SILENT, TRIAL]);
+    match way {
+        GoesBackTo::This => {}
+        GoesBackTo::Former => {
+            command.arg(KEEP);
+        }
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // Where this program is, wherever another installation was made since. Last, and as it is, as NSIS reads it.
     #[cfg(windows)]
     if let Some(folder) = place.program().parent() {

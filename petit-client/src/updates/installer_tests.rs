@@ -174,6 +174,63 @@ async fn the_version_before_knows_why_it_is_there_again() {
 }
 
 #[tokio::test]
+async fn a_version_that_comes_over_one_which_is_to_go_back_and_cannot_goes_back_to_the_one_before_both() {
+    let home = Home::with_way_back();
+    let own = home.updates.own.clone();
+    let test = home.updates.test(vec![], TRIAL, KEPT);
+    let mut bad = Trial::new("0.0.2".parse().unwrap(), BEFORE_THIS.parse().unwrap(), test.clone());
+    bad.test.worked = vec!["web".to_owned()];
+    bad.goes_back(Verdict::DoesNotWork);
+    let trial = Trial::new(own.clone(), bad.version.clone(), test).in_place_of(bad);
+    assert_eq!(
+        (trial.before.to_string(), &trial.test.worked[..]),
+        (BEFORE_THIS.to_owned(), &["web".to_owned()][..])
+    );
+    home.updates.place.write_trial(&trial).unwrap();
+    for _ in 0..MAX_CRASHES {
+        assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::OnTrial));
+    }
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::PutBack));
+    home.until_called().await;
+    assert!(home.updates.history().unwrap().is_bad(&own));
+}
+
+#[tokio::test]
+async fn the_trial_of_a_version_that_is_to_go_back_is_on_again_where_nothing_comes_of_the_next_one() {
+    let next: Version = NEXT.parse().unwrap();
+    let home = Home::with_way_back().on_trial().await;
+    let mut own = home.updates.place.trial().unwrap().unwrap();
+    own.goes_back(Verdict::Unconnected);
+    home.updates.progresses(|progress| progress.offered(8, &next, Stage::OnTrial)).await;
+    let test = home.updates.test(vec![], TRIAL, KEPT);
+    let trial = Trial::new(next.clone(), own.version.clone(), test).in_place_of(own.clone());
+    home.updates.place.write_trial(&trial).unwrap();
+
+    // Its installer may be at it, and somebody has started this version meanwhile.
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::Usual));
+    assert_eq!(home.updates.place.trial().unwrap(), Some(trial.clone()));
+
+    // It has given up, and started this version again.
+    assert!(matches!(home.updates.begin(Start::PutBack).await, Begun::Usual));
+    assert_eq!(home.updates.place.trial().unwrap(), Some(own));
+    assert_eq!(
+        home.updates.report().map(|report| (report.version, report.state)),
+        Some((next.clone(), Stage::Failed))
+    );
+    let history = home.updates.history().unwrap();
+    assert!(!history.is_bad(&next) && !history.is_by_hand(&next));
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::PutBack));
+    home.until_called().await;
+
+    // The next one has begun, and a person has installed this one again: what was kept is none of its own.
+    let mut begun = trial;
+    begun.begins(&next, Start::Fresh, Time::now());
+    home.updates.place.write_trial(&begun).unwrap();
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::Usual));
+    assert_eq!(home.updates.place.trial().unwrap(), None);
+}
+
+#[tokio::test]
 async fn what_a_person_has_put_back_long_after_its_trial_stays() {
     let next: Version = NEXT.parse().unwrap();
     let home = Home::new();

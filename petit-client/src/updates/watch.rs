@@ -94,9 +94,7 @@ impl Updates {
     ) -> Result<Due, UpdateError> {
         let in_place = self.place.is_of_this_process();
         let trial = self.place.trial()?.filter(|trial| self.is_ours(trial));
-        if let Some(trial) =
-            trial.as_ref().filter(|trial| trial.before == self.own && trial.version != self.own)
-        {
+        if let Some(trial) = trial.as_ref().filter(|trial| trial.is_to_replace(&self.own)) {
             let within = if self.means == Means::Installer { INSTALLS_WITHIN } else { BEGINS_WITHIN };
             if left_over.is_due(trial, within, Instant::now()) {
                 self.end_of_nobodys(in_place).await?;
@@ -159,7 +157,7 @@ impl Updates {
     /// program comes back.
     async fn end_of_nobodys(&self, in_place: Option<bool>) -> Result<(), UpdateError> {
         let lock = self.place.lock(PATIENCE).await?;
-        let trial = self.place.trial()?.filter(|trial| self.is_ours(trial) && trial.before == self.own);
+        let trial = self.place.trial()?.filter(|trial| self.is_ours(trial) && trial.is_to_replace(&self.own));
         let Some(trial) = trial else { return Ok(()) };
         let verdict = if trial.is_running() { Verdict::Unknown } else { Verdict::NotTried };
         match in_place {
@@ -167,6 +165,7 @@ impl Updates {
             _ if self.means == Means::Installer => {
                 let said = trial.goes_back_for();
                 self.judged(&trial.version, said.unwrap_or(trial.came_back_for(Start::Fresh))).await;
+                return self.end_untried(&trial);
             }
             // It never came to the switch.
             Some(true) => self.judged(&trial.version, verdict).await,

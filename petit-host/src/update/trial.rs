@@ -62,6 +62,10 @@ pub struct Trial {
     /// Why it goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     verdict: Option<Verdict>,
+    /// The trial of the version that this one is to replace, where that one was to go back and could not. It is on again where
+    /// nothing comes of this one, and forgotten once this one has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaced: Option<Box<Trial>>,
     /// What a later version has added.
     #[serde(flatten)]
     other: Map<String, Value>,
@@ -157,6 +161,7 @@ impl Trial {
             leaves_unwanted: false,
             step: TrialStep::Trying,
             verdict: None,
+            replaced: None,
             other: Map::new(),
         }
     }
@@ -174,6 +179,18 @@ impl Trial {
         self.leaves_unwanted
     }
 
+    /// The same, of a version that comes over one which is to go back and cannot: its way back is that of the other one, and
+    /// what worked before that is to work again.
+    #[must_use]
+    pub fn in_place_of(mut self, replaced: Self) -> Self {
+        self.before = replaced.before.clone();
+        self.test.worked.extend(replaced.test.worked.iter().cloned());
+        self.test.worked.sort();
+        self.test.worked.dedup();
+        self.replaced = Some(Box::new(Self { replaced: None, ..replaced }));
+        self
+    }
+
     /// A process of a version begins, which is that of the program at its path. To be written when it is
     /// [`Beginning::OnTrial`].
     pub fn begins(&mut self, own: &Version, start: Start, now: Time) -> Beginning {
@@ -184,6 +201,7 @@ impl Trial {
             // The one that was to be replaced while it was on trial itself, or one that somebody has put there.
             *self = Self::new(own.clone(), self.before.clone(), self.test.clone());
         }
+        self.replaced = None;
         if let Some(verdict) = self.goes_back_for() {
             return Beginning::PutBack(verdict);
         }
@@ -221,10 +239,25 @@ impl Trial {
         self.has_begun
     }
 
-    /// True when the version before begins, and this one may yet be put in its place: nothing says that it was, nor that it is
-    /// not to be.
+    /// True of a version that runs on where nothing comes of this one: the one before, or one that was to go back to that and
+    /// could not.
+    pub fn is_to_replace(&self, own: &Version) -> bool {
+        let replaced = self.replaced.as_ref().is_some_and(|replaced| replaced.version == *own);
+        *own != self.version && (*own == self.before || replaced)
+    }
+
+    /// The trial of a version that was to go back and could not, where this one was to replace it and nothing came of that.
+    pub fn replaced(&self, own: &Version) -> Option<&Self> {
+        self.replaced.as_deref().filter(|replaced| replaced.version == *own)
+    }
+
+    /// True when a version begins that this one [is to replace](Self::is_to_replace), and may yet: nothing says that it was put
+    /// in its place, nor that it is not to be.
     pub fn may_still_begin(&self, own: &Version, start: Start) -> bool {
-        *own == self.before && start != Start::PutBack && !self.has_begun && self.goes_back_for().is_none()
+        self.is_to_replace(own)
+            && start != Start::PutBack
+            && !self.has_begun
+            && self.goes_back_for().is_none()
     }
 
     /// True when the installer of the version before is to be run, which was not for a while. To be written then: each try

@@ -8,6 +8,7 @@ use petit_host::update::{Channel, Target, Time, Version};
 use serde::{Deserialize, Serialize};
 
 use super::{CertificatesShown, ConfigReloaded};
+use crate::backup::HeldBack;
 use crate::registry::{ChangeHash, SignedHead};
 
 /// `version`.
@@ -81,6 +82,8 @@ pub struct BackupRestored {
     pub clients: usize,
     /// The config file is the backup's.
     pub config_restored: bool,
+    /// What no client gets until the operator says so.
+    pub held_back: HeldBack,
     /// Files that the config names and that are not there.
     pub missing: Vec<PathBuf>,
     pub services: usize,

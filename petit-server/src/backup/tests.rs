@@ -223,7 +223,7 @@ async fn a_release_that_came_after_the_backup_is_halted_when_that_is_put_back() 
     // Twice: an operator who was told may begin it, and restore once more.
     for _ in 0..2 {
         let restored = bed.restore(&backup).await.unwrap();
-        assert_eq!(restored.releases, HeldBack::Release { counter: 8 });
+        assert_eq!(restored.releases, HeldBack::Release { counter: 8, can_resume: true });
         let store = SqliteStore::open(&bed.config.registry_file).await.unwrap();
         let (rollouts, _) = store.rollouts().await.unwrap();
         let [Rollout { release: known, state, .. }] = &rollouts[..] else { panic!("{rollouts:?}") };
@@ -258,6 +258,43 @@ async fn a_release_that_came_after_the_backup_is_halted_when_that_is_put_back() 
     // Where no release is there, what is known of the others is as old as the backup.
     std::fs::remove_dir_all(bed.folder.releases()).unwrap();
     assert_eq!(bed.restore(&backup).await.unwrap().releases, HeldBack::Rollouts);
+}
+
+#[tokio::test]
+async fn what_is_held_back_is_said_to_be_resumed_only_where_that_is_possible() {
+    let halt = || RolloutStep::Halt { reason: "bad".to_owned() };
+    for (step, then_another, can_resume) in
+        [(halt(), false, true), (RolloutStep::RollBack, false, false), (halt(), true, false)]
+    {
+        let bed = Bed::new().made().await;
+        let this = put_release(&bed.folder.releases()).content;
+        let plan = |content: &str| RolloutPlan {
+            release: ReleaseToRollOut { release: content.to_owned(), counter: 8 },
+            versions: Default::default(),
+            rings: Default::default(),
+            soak: Duration::ZERO,
+            if_halted: IfHalted::Refuse,
+        };
+        let store = SqliteStore::open(&bed.config.registry_file).await.unwrap();
+        store.start_rollout(plan(&this), Actor::Operator).await.unwrap();
+        store.step_rollout(step.clone(), Actor::Operator).await.unwrap();
+        if then_another {
+            store.start_rollout(plan("other"), Actor::Operator).await.unwrap();
+        }
+        store.close().await.unwrap();
+        drop(store);
+        let backup = bed.backup().await.unwrap();
+        let held_back = bed.restore(&backup).await.unwrap().releases;
+        assert_eq!(held_back, HeldBack::Release { counter: 8, can_resume }, "{step:?}, {then_another}");
+        let store = SqliteStore::open(&bed.config.registry_file).await.unwrap();
+        let resumed = store.step_rollout(RolloutStep::Resume, Actor::Operator).await;
+        assert_eq!(
+            resumed.is_ok_and(|it| it.release.release == this),
+            can_resume,
+            "{step:?}, {then_another}"
+        );
+        store.close().await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -166,6 +166,42 @@ async fn a_version_in_which_not_all_works_that_did_has_the_one_before_put_back()
 }
 
 #[tokio::test]
+async fn a_version_that_comes_over_one_which_cannot_go_back_keeps_the_way_back_of_that_one() {
+    let setup = Setup::new();
+    let mut release = Release::new();
+    release.put_installer(&here(), NEXT, setup.script().as_bytes());
+    let home = Home::told(&release, "mode = \"ask\"").await;
+    let beside = |name: &str| home.program.with_file_name(name);
+    // It does not come to anything, again and again.
+    std::fs::write(beside("before.exe"), "#!/bin/sh\nexit 3\n").unwrap();
+    std::fs::set_permissions(beside("before.exe"), PermissionsExt::from_mode(0o700)).unwrap();
+    let own = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"), "before": "0.0.1", "config": home.client.config(),
+        "worked": ["web"], "within_seconds": 120, "kept_seconds": 300, "step": "going_back",
+        "verdict": "does_not_work",
+    });
+    let trial = beside(".petit-desktop.trial");
+    std::fs::write(&trial, own.to_string()).unwrap();
+    let on_trial = || -> [Value; 3] {
+        let trial: Value = serde_json::from_slice(&std::fs::read(&trial).unwrap()).unwrap();
+        ["version", "before", "step"].map(|key| trial[key].clone())
+    };
+    let (link, _) = tray_of(&home, Means::Installer).await;
+    until(&*link, "the window", |status| status.update == Some(UpdatePlan::Window)).await;
+
+    link.install_update().unwrap();
+    until(&*link, "the installer", |status| status.update == Some(UpdatePlan::Now { fetched: None })).await;
+    home.until_stage(&Stage::OnTrial).await;
+    assert_eq!(on_trial(), [NEXT, "0.0.1", "trying"]);
+    setup.ends_with(3).await;
+    let failed = UpdatePlan::Failed { why: UpdateFault::Installer };
+    until(&*link, "its failure", |status| status.update == Some(failed.clone())).await;
+    assert_eq!(setup.calls(), "/S /TRIAL /KEEP\n");
+    assert_eq!(on_trial(), [env!("CARGO_PKG_VERSION"), "0.0.1", "going_back"]);
+    link.end().await;
+}
+
+#[tokio::test]
 async fn an_installer_that_is_not_what_was_signed_is_not_run() {
     let setup = Setup::new();
     let mut release = Release::new();

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::config::{UpdateMode, UpdateSettings};
 use crate::releases::{Fetcher, ReleaseError};
 use crate::status::{UpdatePlan, VersionStanding};
-use crate::updates::installer::{self, InstallError};
+use crate::updates::installer::{self, GoesBackTo, InstallError};
 use crate::updates::{KEPT, TRIAL, UpdateError, working};
 
 /// How long somebody is waited for who changes the files beside the program.
@@ -64,10 +64,12 @@ impl Watching<'_> {
             Ok(fetched) => fetched,
             Err(error) => return error,
         };
-        if let Err(error) = self.put_on_trial(&artifact).await {
-            return error.into();
-        }
-        let error = installer::run(self.updates.place(), &fetcher.place_of(&artifact), &artifact).await;
+        let way = match self.put_on_trial(&artifact).await {
+            Ok(way) => way,
+            Err(error) => return error.into(),
+        };
+        let installer = fetcher.place_of(&artifact);
+        let error = installer::run(self.updates.place(), &installer, &artifact, way).await;
         // First what is known of it: without a trial whoever begins next would not know what this one has seen.
         self.updates.progresses(|progress| progress.becomes(version, Stage::Failed)).await;
         if let Err(error) = self.end_of_trial(version).await {
@@ -77,31 +79,38 @@ impl Watching<'_> {
     }
 
     /// Writes down that a version is on trial, before its installer ends this process: it may be one that cannot.
-    async fn put_on_trial(&self, artifact: &Artifact) -> Result<(), UpdateError> {
+    /// Returns which one it goes back to: not the one that runs, where that is to go back itself and cannot.
+    async fn put_on_trial(&self, artifact: &Artifact) -> Result<GoesBackTo, UpdateError> {
         let version = &artifact.version;
         let worked = working(&self.client.status().await);
         let test = self.updates.test(worked, TRIAL, KEPT);
-        let place = self.updates.place();
-        {
+        let (place, own) = (self.updates.place(), self.updates.own());
+        let trial = Trial::new(version.clone(), own.clone(), test);
+        let way = {
             let _lock = place.lock(PATIENCE).await?;
-            let trial = Trial::new(version.clone(), self.updates.own().clone(), test).by(artifact);
-            place.write_trial(&trial)?;
-        }
+            let goes_back = |it: &Trial| it.version == *own && it.goes_back_for().is_some();
+            let (trial, way) = match place.trial()?.filter(goes_back) {
+                Some(replaced) => (trial.in_place_of(replaced), GoesBackTo::Former),
+                None => (trial, GoesBackTo::This),
+            };
+            place.write_trial(&trial.by(artifact))?;
+            way
+        };
         self.updates.progresses(|progress| progress.becomes(version, Stage::OnTrial)).await;
         // The one before says it: what it has not said by its end nobody says where the new one does not run.
         self.report().await;
-        Ok(())
+        Ok(way)
     }
 
     /// Nothing has come of the trial of a version: this one goes on.
     async fn end_of_trial(&self, version: &Version) -> Result<(), UpdateError> {
         let place = self.updates.place();
         let _lock = place.lock(PATIENCE).await?;
-        let is_its = |trial: &Trial| trial.version == *version && trial.before == *self.updates.own();
-        if place.trial()?.as_ref().is_some_and(is_its) {
-            place.end_trial()?;
+        let is_its = |trial: &Trial| trial.version == *version && trial.is_to_replace(self.updates.own());
+        match place.trial()?.filter(is_its) {
+            Some(trial) => self.updates.end_untried(&trial),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Fetches the installer of a version and shows how much of it has come.

@@ -242,6 +242,7 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
         aside_elsewhere: aside.next(),
         clients,
         config_restored: restored.config,
+        held_back: restored.releases,
         missing: restored.missing,
         services,
     };
@@ -251,9 +252,12 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
 
 fn held_back(releases: HeldBack) -> String {
     match releases {
-        HeldBack::Release { counter } => format!(
-            "\nWhat became of release {counter} after the backup was made is not known in it, so nobody gets it. Look first, then: petit-server rollout resume; or: petit-server rollout start --again"
-        ),
+        HeldBack::Release { counter, can_resume } => {
+            let resume = if can_resume { "petit-server rollout resume; or: " } else { "" };
+            format!(
+                "\nWhat became of release {counter} after the backup was made is not known in it, so nobody gets it. Look first, then: {resume}petit-server rollout start --again"
+            )
+        }
         HeldBack::Rollouts => {
             "\nRoll-outs that were halted after the backup was made are not known in it: do not put their releases there again.".to_owned()
         }
@@ -286,5 +290,17 @@ pub(crate) fn backup_failure(error: &BackupError) -> Failure {
         | BackupError::Damaged(_)
         | BackupError::Store(_)
         | BackupError::File(_) => Failure::of(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_resumed_is_only_started_again() {
+        let said = |can_resume| held_back(HeldBack::Release { counter: 8, can_resume });
+        assert!(said(true).contains("rollout resume; or: petit-server rollout start --again"));
+        assert!(said(false).contains("then: petit-server rollout start --again"));
     }
 }
