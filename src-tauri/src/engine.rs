@@ -1,5 +1,6 @@
 //! The engine thread: client, controller, tray and notifications on one current-thread runtime.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -19,6 +20,7 @@ use petit_host::lock::Lock;
 use petit_host::logs::{self, FileHandle, Level, RotatingFile};
 use petit_host::shutdown::{ProcessSignal, Signals};
 use petit_host::update::Start;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::ui_thread::{Message, UiThread};
@@ -76,15 +78,22 @@ pub(crate) fn start(args: &Args, ui_thread: UiThread) -> Result<Started, AppStar
     tauri::async_runtime::set(runtime.handle().clone());
     let (up, is_up) = std::sync::mpsc::channel();
     let args = args.clone();
-    let run = move || {
-        runtime.block_on(serve(&args, folder, ui_thread, up));
-        // What blocks (a keychain that asks its user) is not waited for.
-        runtime.shutdown_background();
-    };
+    let run = move || run_to_end(runtime, &ui_thread, serve(&args, folder, ui_thread.clone(), up));
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(run)?;
     match is_up.recv() {
         Ok(state) => Ok(Started::Running(Running { state: state?, thread, lock })),
         Err(_) => Err(AppStartError::Ended),
+    }
+}
+
+/// Runs the engine to its end. One that panics ends the process with failure: nobody would see that only the icon is left,
+/// neither its user nor whoever watches over a version on trial.
+fn run_to_end(runtime: Runtime, ui_thread: &UiThread, engine: impl Future<Output = ()>) {
+    let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(engine)));
+    // What blocks (a keychain that asks its user) is not waited for.
+    runtime.shutdown_background();
+    if ended.is_err() {
+        ui_thread.send(Message::End(ExitCode::Failed));
     }
 }
 
@@ -250,6 +259,10 @@ impl Ending {
                 },
                 () = rung(&mut quitting) => return ExitCode::Ok,
                 code = finished(&mut smoke) => return code,
+                () = state.app.ended() => {
+                    tracing::error!("nothing works without what has ended by a fault; ending");
+                    return ExitCode::Failed;
+                }
             }
         }
     }
@@ -317,3 +330,7 @@ async fn on_click(click: tray::Click, state: &Arc<WindowState>, ui_thread: &UiTh
     }
     false
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
