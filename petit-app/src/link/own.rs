@@ -12,7 +12,7 @@ use petit_client::folder::Folder;
 use petit_client::registering::{Order, Registrar};
 use petit_client::registration::RegistrationError;
 use petit_client::status::Status;
-use petit_client::updates::{Means, Updates, installer};
+use petit_client::updates::{Begun, Means, Updates, installer};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
@@ -111,7 +111,7 @@ impl RealLinks {
             }
         };
         files::sweep(self.folder.path());
-        let updates = self.begin().await;
+        let updates = self.begin().await.map(|(updates, _)| updates);
         let opened = self.open_client(texts, lock, updates.clone());
         if let (Some(updates), Opened::Link(_)) = (&updates, &opened) {
             updates.serves().await;
@@ -171,23 +171,25 @@ impl RealLinks {
     }
 
     /// What becomes of updates, before the client runs.
-    async fn begin(&self) -> Option<Updates> {
+    async fn begin(&self) -> Option<(Updates, Begun)> {
         let Installed { program, means } = self.installed.clone()?;
         let updates = Updates::of(&self.folder, &program).by(means);
-        if means == Means::Installer {
-            let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // A client that was closed and is opened again is of the same process.
-            let begun = updates.begin(start.unwrap_or(Start::Takeover)).await;
-            begun.log();
+        if means != Means::Installer {
+            return Some((updates, Begun::Usual));
         }
-        Some(updates)
+        let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A client that was closed and is opened again is of the same process.
+        let begun = updates.begin(start.unwrap_or(Start::Takeover)).await;
+        begun.log();
+        Some((updates, begun))
     }
 
-    /// The same, where there will be no client this time.
-    async fn begins_in_vain(&self) {
-        if let Some(updates) = self.begin().await {
-            updates.excused().await;
-        }
+    /// The same, where there will be no client this time because of this computer, which is not held against a version on
+    /// trial. True where that was so too often, and the version before is being put back.
+    pub async fn begins_in_vain(&self) -> bool {
+        let Some((updates, begun)) = self.begin().await else { return false };
+        updates.excused().await;
+        matches!(begun, Begun::PutBack)
     }
 
     /// The file that `init` would make.
