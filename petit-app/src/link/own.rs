@@ -437,7 +437,7 @@ mod tests {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let _sender = sender;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         tasks.spawn(async {});
         tasks.spawn(async { panic!("a fault of ours") });
