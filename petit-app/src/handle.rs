@@ -166,6 +166,12 @@ impl App {
         }
     }
 
+    /// Waits until what decides everything has ended, and with it the app: after [`App::end`], or by a fault of ours.
+    pub async fn ended(&self) {
+        let mut shown = self.shown();
+        while shown.changed().await.is_ok() {}
+    }
+
     // ---- online and offline ---------------------------------------------------------------------
 
     /// Goes online.

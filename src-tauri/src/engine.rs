@@ -1,5 +1,6 @@
 //! The engine thread: client, controller, tray and notifications on one current-thread runtime.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -19,6 +20,7 @@ use petit_host::lock::Lock;
 use petit_host::logs::{self, FileHandle, Level, RotatingFile};
 use petit_host::shutdown::{ProcessSignal, Signals};
 use petit_host::update::Start;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::ui_thread::{Message, UiThread};
@@ -27,6 +29,11 @@ use crate::{notify, smoke, system, tray};
 
 /// A panel that starts after us gets this long before the window stands in for it.
 const PANEL_LIMIT: Duration = Duration::from_secs(10);
+/// How often an app that starts by itself is tried to be started, where the computer keeps it from that: for longer than a
+/// version on trial has excuses.
+const STARTS: u32 = 10;
+/// How long until it is tried again.
+const START_AGAIN: Duration = Duration::from_secs(30);
 
 /// Why there is no app.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +52,19 @@ pub(crate) enum AppStartError {
     NotRunning,
 }
 
+impl AppStartError {
+    /// True for what the computer is to blame for, and what may pass.
+    fn is_of_computer(&self) -> bool {
+        match self {
+            Self::Folder(_) | Self::Single(SingleError::Lock(_)) | Self::Io(_) => true,
+            Self::NoHome | Self::Single(SingleError::Silent { .. }) | Self::Ended | Self::NotRunning => false,
+        }
+    }
+}
+
 /// What a start came to.
 pub(crate) enum Started {
-    /// Another Petit runs, and has taken what was wanted.
+    /// Another Petit runs, and has taken what was wanted; or the version before this one is about to.
     HandedOver,
     Running(Running),
 }
@@ -59,32 +76,74 @@ pub(crate) struct Running {
     pub(crate) lock: Lock,
 }
 
-/// Starts the engine thread and waits until it is up. It asks the front to end when it has ended.
-pub(crate) fn start(args: &Args, ui_thread: UiThread) -> Result<Started, AppStartError> {
+/// Starts the engine thread and waits until it is up. It asks the front to end when it has ended. An app that starts by itself
+/// is tried again for a while.
+pub(crate) fn start(args: &Args, ui_thread: &UiThread) -> Result<Started, AppStartError> {
     let place = Place::find(args.config.as_deref(), brand::here()).ok_or(AppStartError::NoHome)?;
     let folder = Folder::of(&place.path);
+    let start_once = || start_once(args, &folder, ui_thread.clone());
+    if !args.autostart {
+        return start_once();
+    }
+    let (asked, _) = mpsc::channel(1);
+    let links = RealLinks::new(folder.clone(), None, None, asked).begun_by(start_of(args));
+    start_patiently(start_once, &links, || std::thread::sleep(START_AGAIN))
+}
+
+/// Tries again where the computer keeps the app from starting, and says so to the trial of a version that is on one: it would
+/// be blamed for ending.
+fn start_patiently(
+    mut start_once: impl FnMut() -> Result<Started, AppStartError>,
+    links: &RealLinks,
+    mut rest: impl FnMut(),
+) -> Result<Started, AppStartError> {
+    for _ in 1..STARTS {
+        match start_once() {
+            Err(error) if error.is_of_computer() => {}
+            started => return started,
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if runtime.is_ok_and(|runtime| runtime.block_on(links.begins_in_vain())) {
+            return Ok(Started::HandedOver);
+        }
+        rest();
+    }
+    start_once()
+}
+
+fn start_of(args: &Args) -> Start {
+    if args.put_back { Start::PutBack } else { Start::Fresh }
+}
+
+fn start_once(args: &Args, folder: &Folder, ui_thread: UiThread) -> Result<Started, AppStartError> {
     folder.make()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let lock = match runtime.block_on(single::first(&folder, &args.wanted, None))? {
+    let lock = match runtime.block_on(single::first(folder, &args.wanted, None))? {
         First::Yes(_) if matches!(args.wanted, StartRequest::Stop | StartRequest::Quit) => {
             return Err(AppStartError::NotRunning);
         }
         First::Yes(lock) => lock,
         First::No => return Ok(Started::HandedOver),
     };
-    // Commands of the window run where the client does.
-    tauri::async_runtime::set(runtime.handle().clone());
+    let handle = runtime.handle().clone();
     let (up, is_up) = std::sync::mpsc::channel();
-    let args = args.clone();
-    let run = move || {
-        runtime.block_on(serve(&args, folder, ui_thread, up));
-        // What blocks (a keychain that asks its user) is not waited for.
-        runtime.shutdown_background();
-    };
+    let (args, folder) = (args.clone(), folder.clone());
+    let run = move || run_to_end(runtime, &ui_thread, serve(&args, folder, ui_thread.clone(), up));
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(run)?;
-    match is_up.recv() {
-        Ok(state) => Ok(Started::Running(Running { state: state?, thread, lock })),
-        Err(_) => Err(AppStartError::Ended),
+    let state = is_up.recv().map_err(|_| AppStartError::Ended)??;
+    // Commands of the window run where the client does. Once only: this process may have tried before.
+    tauri::async_runtime::set(handle);
+    Ok(Started::Running(Running { state, thread, lock }))
+}
+
+/// Runs the engine to its end. One that panics ends the process with failure: nobody would see that only the icon is left,
+/// neither its user nor whoever watches over a version on trial.
+fn run_to_end(runtime: Runtime, ui_thread: &UiThread, engine: impl Future<Output = ()>) {
+    let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(engine)));
+    // What blocks (a keychain that asks its user) is not waited for.
+    runtime.shutdown_background();
+    if ended.is_err() {
+        ui_thread.send(Message::End(ExitCode::Failed));
     }
 }
 
@@ -95,7 +154,7 @@ async fn serve(args: &Args, folder: Folder, ui_thread: UiThread, up: Up) {
         Ok(sources) => sources,
         Err(error) => return drop(up.send(Err(error.into()))),
     };
-    let (app, notes) = start_app(&folder, if args.put_back { Start::PutBack } else { Start::Fresh });
+    let (app, notes) = start_app(&folder, start_of(args));
     let (lines, mut new_lines) = mpsc::channel(16);
     let state = Arc::new(WindowState::new(app.clone(), Arc::new(ui_thread.clone()), lines));
     if up.send(Ok(Arc::clone(&state))).is_err() {
@@ -250,6 +309,10 @@ impl Ending {
                 },
                 () = rung(&mut quitting) => return ExitCode::Ok,
                 code = finished(&mut smoke) => return code,
+                () = state.app.ended() => {
+                    tracing::error!("nothing works without what has ended by a fault; ending");
+                    return ExitCode::Failed;
+                }
             }
         }
     }
@@ -317,3 +380,7 @@ async fn on_click(click: tray::Click, state: &Arc<WindowState>, ui_thread: &UiTh
     }
     false
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -77,7 +77,7 @@ fn read_link(args: &mut Args) {
 
 fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (ui_thread, messages) = ui_thread::UiThread::new();
-    let started = engine::start(args, ui_thread.clone()).map_err(|error| match error {
+    let started = engine::start(args, &ui_thread).map_err(|error| match error {
         engine::AppStartError::Single(error @ SingleError::Silent { .. }) => {
             Failure::of(&error).hint("end it with kill, and start Petit again")
         }

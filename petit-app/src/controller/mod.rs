@@ -90,7 +90,8 @@ pub(super) struct Running {
     pub(super) task: JoinHandle<()>,
 }
 
-/// Starts a controller on the present runtime. It ends with [`Intent::End`], or with the last sender of intents.
+/// Starts a controller on the present runtime. It ends with [`Intent::End`], with the last sender of intents, or with the
+/// client in this process where that does not stay.
 pub(super) fn start(inputs: Inputs) -> Running {
     let (intents, inbox) = mpsc::channel(32);
     let (noted, notes) = mpsc::channel(16);
@@ -206,7 +207,14 @@ async fn run(
                 None => break this.end().await,
             },
             Some(asked) = asked.recv() => this.on_asked(asked).await,
-            status = next_status(&mut this.statuses) => this.on_status(status).await,
+            status = next_status(&mut this.statuses) => {
+                if status.is_none() && this.owner() == Owner::Ours {
+                    // Nobody has ended it, so it is a fault of ours, which whoever watches over this version is to see.
+                    tracing::error!("the client in this process has ended by itself");
+                    break;
+                }
+                this.on_status(status).await;
+            }
             () = at(moment) => {}
         }
         this.on_time().await;

@@ -450,6 +450,17 @@ async fn settings_that_do_not_come_online_are_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_in_this_process_that_does_not_stay_ends_the_app() {
+    let mut test = Test::new();
+    let ours = test.link(Owner::Ours, Some(ONLINE));
+    let (app, _notes) = test.start();
+    until_kind(&app, StateKind::Online).await;
+    drop(ours);
+    tokio::time::timeout(Duration::from_secs(86_400), app.ended()).await.unwrap();
+    assert_eq!(app.start().await.unwrap_err().code, "ending");
+}
+
+#[tokio::test(start_paused = true)]
 async fn services_are_set_and_removed_by_name() {
     let mut test = Test::new();
     let _link = test.link(Owner::Ours, Some(ONLINE));

@@ -12,7 +12,7 @@ use petit_client::folder::Folder;
 use petit_client::registering::{Order, Registrar};
 use petit_client::registration::RegistrationError;
 use petit_client::status::Status;
-use petit_client::updates::{Means, Updates, installer};
+use petit_client::updates::{Begun, Means, Updates, installer};
 use petit_engine::name::ServiceName;
 use petit_engine::proto::control::ProbeResult;
 use petit_host::BoxFuture;
@@ -25,7 +25,7 @@ use petit_host::lock::{Lock, LockError};
 use petit_host::logs::{FileHandle, Level, LevelHandle};
 use petit_host::update::{Start, Target};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::other::Other;
 use super::{Link, LinkError, Links, Opened};
@@ -111,7 +111,7 @@ impl RealLinks {
             }
         };
         files::sweep(self.folder.path());
-        let updates = self.begin().await;
+        let updates = self.begin().await.map(|(updates, _)| updates);
         let opened = self.open_client(texts, lock, updates.clone());
         if let (Some(updates), Opened::Link(_)) = (&updates, &opened) {
             updates.serves().await;
@@ -171,23 +171,25 @@ impl RealLinks {
     }
 
     /// What becomes of updates, before the client runs.
-    async fn begin(&self) -> Option<Updates> {
+    async fn begin(&self) -> Option<(Updates, Begun)> {
         let Installed { program, means } = self.installed.clone()?;
         let updates = Updates::of(&self.folder, &program).by(means);
-        if means == Means::Installer {
-            let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // A client that was closed and is opened again is of the same process.
-            let begun = updates.begin(start.unwrap_or(Start::Takeover)).await;
-            begun.log();
+        if means != Means::Installer {
+            return Some((updates, Begun::Usual));
         }
-        Some(updates)
+        let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A client that was closed and is opened again is of the same process.
+        let begun = updates.begin(start.unwrap_or(Start::Takeover)).await;
+        begun.log();
+        Some((updates, begun))
     }
 
-    /// The same, where there will be no client this time.
-    async fn begins_in_vain(&self) {
-        if let Some(updates) = self.begin().await {
-            updates.excused().await;
-        }
+    /// The same, where there will be no client this time because of this computer, which is not held against a version on
+    /// trial. True where that was so too often, and the version before is being put back.
+    pub async fn begins_in_vain(&self) -> bool {
+        let Some((updates, begun)) = self.begin().await else { return false };
+        updates.excused().await;
+        matches!(begun, Begun::PutBack)
     }
 
     /// The file that `init` would make.
@@ -217,7 +219,7 @@ struct Own {
     statuses: watch::Receiver<Option<Status>>,
     updates: Option<Updates>,
     /// Ends with the link: socket, config watch, statuses.
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: JoinHandle<()>,
 }
 
 impl Own {
@@ -231,20 +233,18 @@ impl Own {
         let control =
             Control { client: client.clone(), lifecycle: InApp { asked }, replaced: Arc::default() };
         let watching = client.clone();
-        let values = client.statuses();
-        let tasks = vec![
-            tokio::spawn(listener.serve(Arc::new(control))),
-            tokio::spawn(async move {
-                tokio::join!(watching.watch_config(), watching.watch_network());
-            }),
-            tokio::spawn(pass_on(values, statuses)),
-            tokio::spawn({
-                let client = client.clone();
-                async move { client.finish_former().await }
-            }),
-            tokio::spawn(watch_updates(client.clone(), updates.clone())),
-        ];
-        let (client, tasks) = (Mutex::new(Some(client)), Mutex::new(tasks));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(listener.serve(Arc::new(control)));
+        tasks.spawn(async move {
+            tokio::join!(watching.watch_config(), watching.watch_network());
+        });
+        tasks.spawn(pass_on(client.clone(), statuses));
+        tasks.spawn({
+            let client = client.clone();
+            async move { client.finish_former().await }
+        });
+        tasks.spawn(watch_updates(client.clone(), updates.clone()));
+        let (client, tasks) = (Mutex::new(Some(client)), tokio::spawn(run_together(tasks)));
         Ok(Arc::new(Self { client, statuses: receiver, updates, tasks }))
     }
 
@@ -255,9 +255,7 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        for task in self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            task.abort();
-        }
+        self.tasks.abort();
     }
 }
 
@@ -281,13 +279,26 @@ async fn watch_updates(client: Client, updates: Option<Updates>) {
     tokio::join!(client.watch_available(&updates, &target), watch_trials);
 }
 
-/// Statuses as they are told to whoever watches the link.
-async fn pass_on(mut from: watch::Receiver<Status>, to: watch::Sender<Option<Status>>) {
+/// Runs tasks none of which panics, unless by a fault of ours: then all of them end, and whoever follows the statuses hears
+/// that there is no client any more.
+async fn run_together(mut tasks: JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a part of the client has failed within");
+            return;
+        }
+    }
+}
+
+/// Statuses as they are told to whoever watches the link, for as long as they are those of a client that works.
+async fn pass_on(client: Client, to: watch::Sender<Option<Status>>) {
+    let mut from = client.statuses();
     loop {
         let status = from.borrow_and_update().clone();
         to.send_replace(Some(status));
-        if from.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = from.changed() => if changed.is_err() { return },
+            () = client.failed() => return,
         }
     }
 }
@@ -376,9 +387,7 @@ impl Link for Own {
             if let Some(client) = client {
                 client.stop().await;
             }
-            for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-                task.abort();
-            }
+            self.tasks.abort();
         })
     }
 }
@@ -415,5 +424,26 @@ impl Lifecycle for InApp {
 
     fn registered(&self) -> BoxFuture<'_, ()> {
         Box::pin(async { drop(self.asked.send(SocketCommand::Start).await) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn where_a_part_of_a_client_fails_its_statuses_end() {
+        let (sender, mut statuses) = watch::channel(None::<Status>);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _sender = sender;
+            std::future::pending::<()>().await;
+        });
+        tasks.spawn(async {});
+        tasks.spawn(async { panic!("a fault of ours") });
+        let together = tokio::spawn(run_together(tasks));
+        let ended = tokio::time::timeout(std::time::Duration::from_mins(1), statuses.changed()).await;
+        assert!(ended.unwrap().is_err());
+        together.await.unwrap();
     }
 }

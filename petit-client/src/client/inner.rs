@@ -22,6 +22,8 @@ pub(super) struct ClientShared {
     /// Held while the registration is being made or given back, so that the rest stays responsive.
     pub(super) registering: Mutex<()>,
     pub(super) status: watch::Sender<Status>,
+    /// True once the agent, or what publishes its reports, has ended by a fault of ours.
+    pub(super) failed: watch::Sender<bool>,
     pub(super) level: Option<LevelHandle>,
     /// Rings when a person wants the version that is there.
     pub(super) update_wanted: Notify,

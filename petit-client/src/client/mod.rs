@@ -148,6 +148,7 @@ impl Client {
             inner: Mutex::new(inner),
             registering: Mutex::new(()),
             status,
+            failed: watch::Sender::new(false),
             level,
             update_wanted: tokio::sync::Notify::new(),
             lock: std::sync::Mutex::new(Some(lock)),
@@ -257,6 +258,16 @@ impl Client {
     /// Where it stands, now and after every change.
     pub fn statuses(&self) -> watch::Receiver<Status> {
         self.shared.status.subscribe()
+    }
+
+    /// Waits until what a client is made of has ended though nobody has ended it: a fault of ours. It says what it said last
+    /// from then on, and does nothing.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn failed(&self) {
+        // Its sender is there for as long as we are.
+        let _ = self.shared.failed.subscribe().wait_for(|failed| *failed).await;
     }
 
     fn publish(&self, inner: &Inner) {

@@ -127,8 +127,22 @@ impl<T: PartialEq> Written<T> {
     }
 }
 
+/// Says that the client has failed where its publishing panics.
+struct Publishing(Weak<ClientShared>);
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(shared) = self.0.upgrade()
+        {
+            shared.failed.send_replace(true);
+        }
+    }
+}
+
 /// Publishes the status, and the files with public addresses, whenever the agent reports something.
 pub(super) async fn publishing(shared: Weak<ClientShared>, mut view: watch::Receiver<AgentView>) {
+    let publishing = Publishing(Weak::clone(&shared));
     let mut written: Written<Vec<(ServiceName, String)>> = Written::new(Vec::new());
     let mut known_as = {
         let Some(shared) = shared.upgrade() else { return };
@@ -160,8 +174,18 @@ pub(super) async fn publishing(shared: Weak<ClientShared>, mut view: watch::Rece
         drop(inner);
         drop(shared);
         if let Ok(Err(_)) = tokio::time::timeout(STATUS_EVERY, view.changed()).await {
-            return; // the agent has ended
+            return agent_ended(&publishing.0, &view).await;
         }
+    }
+}
+
+/// The agent of a view has ended. Where that was to be, it is not the client's any more.
+async fn agent_ended(shared: &Weak<ClientShared>, view: &watch::Receiver<AgentView>) {
+    let Some(shared) = shared.upgrade() else { return };
+    let inner = shared.inner.lock().await;
+    if inner.agent.as_ref().is_some_and(|agent| agent.view().same_channel(view)) {
+        tracing::error!("the client's agent has ended by itself");
+        shared.failed.send_replace(true);
     }
 }
 
@@ -196,7 +220,60 @@ fn write_addresses(folder: &Folder, addresses: &[(ServiceName, String)], before:
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use petit_engine::secret::PrivateKey;
+    use petit_host::lock::Lock;
+
+    use super::super::Client;
     use super::*;
+    use crate::config::{Config, KeyStore};
+    use crate::folder::Folder;
+
+    fn registration() -> Registration {
+        Registration {
+            server: "tunnel.example.com:8453".parse().unwrap(),
+            pins: vec![Fingerprint([1; 32])],
+            device: "abcdefghijklmnopqrstuvwxyz".parse().unwrap(),
+            key: Fingerprint([7; 32]),
+            key_store: KeyStore::File,
+            service: ServiceName::first(),
+            vendor: None,
+            invite: None,
+            since: None,
+            withheld: std::collections::BTreeSet::new(),
+        }
+    }
+
+    /// A client whose agent's task has gone, as one has that panics.
+    fn without_its_agent(folder: &Folder) -> (Client, watch::Receiver<AgentView>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let lock = Lock::take(&folder.lock()).unwrap();
+        runtime.block_on(async {
+            let client = Client::open(folder.clone(), Config::default(), lock, None).unwrap();
+            let mut inner = client.shared.inner.lock().await;
+            let key = PrivateKey::generate().unwrap();
+            client.start_agent(&mut inner, &registration(), key).await.unwrap();
+            let view = inner.agent.as_ref().unwrap().view();
+            drop(inner);
+            (client, view)
+        })
+    }
+
+    #[tokio::test]
+    async fn a_client_whose_agent_has_not_stayed_has_failed_and_one_whose_agent_was_ended_has_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::of(&dir.path().join("config.toml"));
+        folder.make().unwrap();
+        let made = std::thread::spawn(move || without_its_agent(&folder));
+        let (client, view) = made.join().unwrap();
+        let agent = client.shared.inner.lock().await.agent.take();
+        publishing(Arc::downgrade(&client.shared), view.clone()).await;
+        assert!(!*client.shared.failed.borrow(), "it was ended");
+        client.shared.inner.lock().await.agent = agent;
+        publishing(Arc::downgrade(&client.shared), view).await;
+        tokio::time::timeout(Duration::from_mins(1), client.failed()).await.unwrap();
+    }
 
     #[test]
     fn what_a_server_calls_something_is_written_now_and_then_and_as_it_is_in_the_end() {
