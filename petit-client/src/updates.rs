@@ -260,10 +260,11 @@ impl Updates {
     /// Nothing has come of a version on trial, with the place's lock held: the trial of the one that it was to replace, where
     /// that has one, is on again.
     pub(crate) fn end_untried(&self, trial: &Trial) -> Result<(), UpdateError> {
-        Ok(match trial.replaced(&self.own) {
+        match trial.replaced(&self.own) {
             Some(replaced) => self.place.write_trial(replaced)?,
             None => self.place.end_trial()?,
-        })
+        }
+        Ok(())
     }
 
     /// What an installer has put here is changed by people, too: where the version that worked here last is a later one,

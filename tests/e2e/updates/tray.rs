@@ -167,7 +167,7 @@ async fn a_version_in_which_not_all_works_that_did_has_the_one_before_put_back()
 
 #[tokio::test]
 async fn a_version_that_comes_over_one_which_cannot_go_back_keeps_the_way_back_of_that_one() {
-    let setup = Setup::new();
+    let mut setup = Setup::new();
     let mut release = Release::new();
     release.put_installer(&here(), NEXT, setup.script().as_bytes());
     let home = Home::told(&release, "mode = \"ask\"").await;

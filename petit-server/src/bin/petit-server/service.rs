@@ -240,7 +240,11 @@ pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCo
         AsService::of_folder(&["restore"], (&from, Given::All), json, folder)?.run()
     };
     let done = put();
-    if !matches!(done, Ok(ExitCode::Ok)) {
+    if matches!(done, Ok(ExitCode::Ok)) {
+        if config.is_none() && !json {
+            cli::say(false, &setup::config_stays(folder, &from), &());
+        }
+    } else {
         if config.is_some() {
             put_back(folder, before.as_deref());
         }

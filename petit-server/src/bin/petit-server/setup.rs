@@ -228,6 +228,10 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
     for aside in &restored.aside {
         text.push_str(&format!("\nWhat was there before is in {}.", aside.display()));
     }
+    // Of a service root says so, who has looked after the config.
+    if !restored.config && !folder.is_of_systemd() {
+        text.push_str(&format!("\n{}", config_stays(folder, from)));
+    }
     for path in &restored.missing {
         let path = path.display();
         text.push_str(&format!(
@@ -248,6 +252,12 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
     };
     cli::say(json, &text, &restored);
     Ok(())
+}
+
+/// What is said where a backup's config was not put back.
+pub(crate) fn config_stays(folder: &Folder, from: &Path) -> String {
+    let (here, kept) = (folder.config.display(), from.join("config.toml"));
+    format!("The config that was there stays: {here}; the backup's is {}.", kept.display())
 }
 
 fn held_back(releases: HeldBack) -> String {

@@ -272,7 +272,8 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  petit-server backup /mnt/backup/petit-2026-11-24\n  petit-server backup --keep 7"
     )]
     Backup {
-        /// A folder that is not there yet, or is empty (default: backups/TIME in the server's folder)
+        /// A folder that is not there yet, or is empty (default: backups/TIME in the server's folder); that of a service is
+        /// in its state folder, as it writes nowhere else
         folder: Option<PathBuf>,
         /// Remove older backups beside it that are named by their time, so that this many are left
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
