@@ -54,6 +54,8 @@ Target amd64-unicode
 !define WATCHED 2400
 ; How often it is started in that time.
 !define STARTS 3
+; One that has ended sooner than that, in seconds, was not ended by a person.
+!define AT_ONCE 15
 
 Name "${NAME}"
 BrandingText "${NAME} ${VERSION}"
@@ -111,6 +113,7 @@ Var Keep
 Var Ran
 Var Starts
 Var Until
+Var Since
 Var Exit
 
 ; Writes a line down, for whoever installs it on many computers.
@@ -557,6 +560,29 @@ Function HowTrayEnds
   Exch $1
 FunctionEnd
 
+; Gives back 1 where a version that has ended with 0 has left nobody there, though it is still on trial: it ran for less than
+; AT_ONCE, and no installer is at it. $Since is what was left of the time when it was started.
+Function HasLeft
+  IntOp $0 $Since - $Until
+  ${If} $0 < ${AT_ONCE}
+    ; An installer that it has run needs a moment to begin, and whoever it has handed over to to be there.
+    Sleep 5000
+    System::Call 'kernel32::OpenMutexW(i 0x100000, i 0, w "${ID}-setup") p .r0' ; SYNCHRONIZE
+    ${If} $0 P<> 0
+      System::Call 'kernel32::CloseHandle(p r0)'
+    ${ElseIf} ${FileExists} "$INSTDIR\.petit.exe.trial"
+      Push "$INSTDIR\petit.exe"
+      Call IsRunning
+      Pop $0
+      ${If} $0 == 0
+        Push 1
+        Return
+      ${EndIf}
+    ${EndIf}
+  ${EndIf}
+  Push 0
+FunctionEnd
+
 ; Waits longer before each further start: what keeps a program from starting may pass.
 Function RestBetweenStarts
   ${If} $Starts == 1
@@ -635,9 +661,17 @@ Function WatchTrial
       StrCpy $Exit "not started"
     ${Else}
       StrCpy $Ran 1
+      StrCpy $Since $Until
       Push $0
       Call HowTrayEnds
       Pop $Exit
+    ${EndIf}
+    ${If} $Exit == "0"
+      Call HasLeft
+      Pop $0
+      ${If} $0 == 1
+        StrCpy $Exit "0 at once"
+      ${EndIf}
     ${EndIf}
     ${If} $Exit == ""
     ${OrIf} $Exit == "0"
@@ -648,6 +682,11 @@ Function WatchTrial
     System::Call 'user32::GetSystemMetrics(i 0x2000) i .r0' ; SM_SHUTTINGDOWN
     ${If} $0 <> 0
       Return
+    ${EndIf}
+    ; One that has run for ten minutes has not died as it begins, and may be the computer's.
+    IntOp $0 $Since - $Until
+    ${If} $0 > 600
+      StrCpy $Starts 1
     ${EndIf}
     ${If} $Starts >= ${STARTS}
       ${ExitDo}

@@ -256,6 +256,16 @@ async fn a_version_that_dies_as_soon_as_it_runs_is_followed_by_the_one_before() 
 }
 
 #[tokio::test]
+async fn a_version_that_leaves_as_soon_as_it_runs_is_followed_by_the_one_before() {
+    let desk = Desk::told_of("leaving").await;
+    desk.user.until_back().await;
+    assert_eq!(installed_version(&PETIT).await.as_deref(), Some(env!("CARGO_PKG_VERSION")));
+    desk.passes().await;
+    let log = desk.user.log(&PETIT);
+    assert!(log.contains("petit.exe has ended 3 times, last with 0 at once"), "{log}");
+}
+
+#[tokio::test]
 async fn a_version_that_runs_and_does_not_work_puts_the_one_before_back() {
     let desk = Desk::new().await;
     // As the version before writes it down, with less patience; of a client that is no more, so it is anybody's.

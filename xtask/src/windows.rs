@@ -78,7 +78,7 @@ fn setups() -> Outcome {
         fs::read(&setup).map_err(|error| format!("{}: {error}", setup.display()))
     };
     if made()? == made()? {
-        for tray in [TrayApp::Next, TrayApp::Broken, TrayApp::Dying] {
+        for tray in [TrayApp::Next, TrayApp::Broken, TrayApp::Dying, TrayApp::Leaving] {
             another(&programs, dist, tray)?;
         }
         Ok(())
@@ -98,6 +98,8 @@ enum TrayApp {
     Broken,
     /// One that says its version, and dies when it is to run.
     Dying,
+    /// The same, but it ends as if that were well.
+    Leaving,
 }
 
 impl TrayApp {
@@ -107,6 +109,7 @@ impl TrayApp {
             Self::Next => ("next", None),
             Self::Broken => ("broken", Some("broken.c")),
             Self::Dying => ("dying", Some("dying.c")),
+            Self::Leaving => ("leaving", Some("leaving.c")),
         }
     }
 }
