@@ -665,6 +665,11 @@ Function WatchTrial
       Push $0
       Call HowTrayEnds
       Pop $Exit
+      ; Deaths that lie so far apart say more of the computer: the ones before are forgotten.
+      IntOp $0 $Since - $Until
+      ${If} $0 > 600
+        StrCpy $Starts 1
+      ${EndIf}
     ${EndIf}
     ${If} $Exit == "0"
       Call HasLeft
@@ -682,11 +687,6 @@ Function WatchTrial
     System::Call 'user32::GetSystemMetrics(i 0x2000) i .r0' ; SM_SHUTTINGDOWN
     ${If} $0 <> 0
       Return
-    ${EndIf}
-    ; One that has run for ten minutes has not died as it begins, and may be the computer's.
-    IntOp $0 $Since - $Until
-    ${If} $0 > 600
-      StrCpy $Starts 1
     ${EndIf}
     ${If} $Starts >= ${STARTS}
       ${ExitDo}
