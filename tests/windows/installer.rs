@@ -481,6 +481,36 @@ async fn one_that_fails_half_way_leaves_what_ran_running() {
 }
 
 #[tokio::test]
+async fn one_over_a_version_that_is_to_go_back_leaves_the_way_back_and_where_it_fails_the_trial() {
+    let user = User::new().await;
+    let installed = user.install(&PETIT, &[]).await;
+    assert_eq!(installed.exit, 0, "{installed:?}");
+    let beside = |name: &str| user.folder(&PETIT).join(name);
+    let setups = PathBuf::from(std::env::var_os("PETIT_WINDOWS_SETUPS").unwrap());
+    let next = setups.join("next/petit-setup.exe");
+    let install = || wine_for(Wanted::Exit, &next, ["/S", "/TRIAL", "/KEEP"]);
+    let (before, trial) = (beside("before.exe"), beside(".petit.exe.trial"));
+    fs::write(&before, "the way back").unwrap();
+    user.tray(&PETIT);
+    let ran = user.tray_other_than(&PETIT, None).await;
+    fs::write(&trial, "the trial").unwrap();
+    fs::remove_file(beside("LICENSE.txt")).unwrap();
+    fs::create_dir(beside("LICENSE.txt")).unwrap();
+    let ended = install().await;
+    let log = user.log(&PETIT);
+    assert_eq!(ended.exit, 2, "{ended:?}: {log}");
+    assert!(log.contains("was started again"), "{log}");
+    user.tray_other_than(&PETIT, Some(ran)).await;
+    assert_eq!(fs::read_to_string(&trial).unwrap(), "the trial");
+
+    wine(&beside("petit.exe"), ["quit"]).await;
+    fs::remove_file(&trial).unwrap();
+    fs::remove_dir(beside("LICENSE.txt")).unwrap();
+    assert_eq!(install().await.exit, 0);
+    assert_eq!(fs::read_to_string(&before).unwrap(), "the way back");
+}
+
+#[tokio::test]
 async fn it_goes_only_where_others_cannot_change_it() {
     let user = User::new().await;
     let home = PETIT.program(&user).split(r"\AppData").next().unwrap().to_owned();
