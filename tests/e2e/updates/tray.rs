@@ -37,6 +37,13 @@ async fn tray_of(home: &Home, means: Means) -> (Arc<dyn Link>, PathBuf) {
     (link, program)
 }
 
+/// Ends the tray app's client, and then what is left of its home. That asks whoever answers on the home's socket to stop, so
+/// this process has to go on meanwhile, until nobody does.
+async fn end(link: Arc<dyn Link>, home: Home) {
+    link.end().await;
+    tokio::task::spawn_blocking(move || drop(home)).await.unwrap();
+}
+
 /// An installer that writes down how it was called, and then ends as a file says that the test writes.
 struct Setup {
     dir: tempfile::TempDir,
@@ -80,7 +87,7 @@ async fn the_tray_app_hears_of_a_version_and_leaves_it_to_whoever_has_installed_
     assert_eq!(std::fs::read(&program).unwrap(), home.bytes, "nothing was installed");
     home.server.run(["rollout", "rollback"]).await.ok();
     until(&*link, "none any more", |status| status.available.is_none()).await;
-    link.end().await;
+    end(link, home).await;
 }
 
 #[tokio::test]
@@ -121,7 +128,7 @@ async fn the_installer_of_a_version_is_run_when_a_person_wants_it_and_what_comes
     until(&*link, "never", plan(UpdatePlan::Nobody)).await;
     home.allow(&format!("mode = \"automatic\"\n{}", hours(-1, 4)));
     until(&*link, "its failure", plan(UpdatePlan::Failed { why: UpdateFault::Installer })).await;
-    link.end().await;
+    end(link, home).await;
 }
 
 #[tokio::test]
@@ -135,7 +142,7 @@ async fn the_installer_of_a_version_is_run_by_itself_where_that_is_allowed() {
     setup.ends_with(3).await;
     let failed = UpdatePlan::Failed { why: UpdateFault::Installer };
     until(&*link, "its failure", |status| status.update == Some(failed.clone())).await;
-    link.end().await;
+    end(link, home).await;
 }
 
 #[tokio::test]
@@ -162,7 +169,7 @@ async fn a_version_in_which_not_all_works_that_did_has_the_one_before_put_back()
         }
     })
     .await;
-    link.end().await;
+    end(link, home).await;
 }
 
 #[tokio::test]
@@ -198,7 +205,7 @@ async fn a_version_that_comes_over_one_which_cannot_go_back_keeps_the_way_back_o
     until(&*link, "its failure", |status| status.update == Some(failed.clone())).await;
     assert_eq!(setup.calls(), "/S /TRIAL /KEEP\n");
     assert_eq!(on_trial(), [env!("CARGO_PKG_VERSION"), "0.0.1", "going_back"]);
-    link.end().await;
+    end(link, home).await;
 }
 
 #[tokio::test]
@@ -223,7 +230,7 @@ async fn an_installer_that_is_not_what_was_signed_is_not_run() {
     let refused = UpdatePlan::Failed { why: UpdateFault::NotSigned };
     until(&*link, "the refusal", |status| status.update == Some(refused.clone())).await;
     assert!(!setup.dir.path().join("forged").exists() && setup.calls().is_empty());
-    link.end().await;
+    end(link, home).await;
 }
 
 /// What a release calls the installer for this computer.
