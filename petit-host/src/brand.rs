@@ -39,7 +39,7 @@ pub enum BrandError {
         source: io::Error,
     },
     /// It would decide which folder and whose invites the program takes.
-    #[error("{} is somebody else's than the program beside it", .0.display())]
+    #[error("{} can be changed by others than whose the program beside it is", .0.display())]
     OfSomebodyElse(PathBuf),
     #[error(transparent)]
     Toml(#[from] TomlError),
