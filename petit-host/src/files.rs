@@ -468,10 +468,10 @@ pub(crate) fn is_of_programs_owner(beside: &Path, program: &Path) -> io::Result<
 /// As on Unix; on Windows the folder's access list keeps others out.
 ///
 /// # Errors
-/// None.
+/// [`io::Error`] when it cannot be looked at.
 #[cfg(not(unix))]
-pub(crate) fn is_of_programs_owner(_: &Path, _: &Path) -> io::Result<bool> {
-    Ok(true)
+pub(crate) fn is_of_programs_owner(beside: &Path, _: &Path) -> io::Result<bool> {
+    fs::symlink_metadata(beside).map(|_| true)
 }
 
 /// A path of a config file, whose folder is where it begins unless it is absolute. With the system's own separators: people
