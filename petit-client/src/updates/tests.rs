@@ -373,7 +373,7 @@ async fn nothing_that_the_server_can_bring_about_leads_back_to_a_version_that_is
         let mut trial = serde_json::to_value(home.trial().unwrap()).unwrap();
         trial["leaves_unwanted"] = true.into();
         home.write(&serde_json::from_value(trial).unwrap());
-        home.until_no_trial(said).await;
+        tokio::time::timeout(Duration::from_hours(2), home.until_no_trial(said)).await.unwrap();
         assert!(!home.is_the_old_program() && !home.is_bad());
     }
 }
