@@ -125,6 +125,11 @@ impl Rollout {
         self.resumed.unwrap_or(self.started).max(self.started)
     }
 
+    /// When it begins anew: later than all that was said of it until now, also where the clock has gone back.
+    pub fn begins_anew(&self, now: Timestamp) -> Timestamp {
+        now.max(self.begun() + Duration::from_secs(1))
+    }
+
     /// Whether everybody was to get its release.
     pub fn reached_all(&self) -> bool {
         let is_open = self.is_running() && self.open == self.rings.len();

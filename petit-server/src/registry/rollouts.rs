@@ -1,7 +1,5 @@
 //! Roll-outs: who may change how far a release is handed out, and what is refused.
 
-use std::time::Duration;
-
 use super::change::Actor;
 use super::change_body::ChangeBody;
 use super::error::{Conflict, HaltBefore, StoreError};
@@ -19,8 +17,7 @@ impl<R: Rows> Registry<'_, R> {
         let RolloutPlan { release, versions, rings, soak, if_halted } = plan;
         let mut started = self.now;
         if let Some(known) = self.rows.rollout_of(&release.release).await? {
-            // Later than all that was said of it until now, also where the clock has gone back.
-            started = started.max(known.begun() + Duration::from_secs(1));
+            started = known.begins_anew(self.now);
             let is_last = self.rows.last_rollout().await?.as_ref() == Some(&known);
             if let Some(conflict) = conflict_with(known, is_last, if_halted) {
                 return Err(conflict.into());
@@ -74,8 +71,7 @@ impl<R: Rows> Registry<'_, R> {
             }
             (RolloutStep::Resume, RolloutState::Halted { .. }) => {
                 rollout.state = RolloutState::Running;
-                // Later than all that was said until then, also where the clock has gone back.
-                let resumed = self.now.max(rollout.begun() + Duration::from_secs(1));
+                let resumed = rollout.begins_anew(self.now);
                 (rollout.resumed, rollout.opened) = (Some(resumed), resumed);
                 ChangeBody::RolloutResumed {}
             }
