@@ -4,7 +4,7 @@
 //! Whatever the computer tells one Petit from another by follows from the brand's `id` alone, and is made here. What a
 //! brand cannot change is not here either: the wire, the log, the names of commands and settings.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -116,9 +116,8 @@ impl Brand {
     /// # Errors
     /// [`BrandError`].
     pub fn read(path: &Path) -> Result<Self, BrandError> {
-        let mut text = String::new();
-        let read = files::open_regular(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
-        read.map_err(|source| BrandError::Io { path: path.to_owned(), source })?;
+        let text = files::read_text(path, MAX_BYTES);
+        let text = text.map_err(|source| BrandError::Io { path: path.to_owned(), source })?;
         let (form, _) = toml_file::parse::<Form>(path, &text, KEYS)?;
         let Form { id, name, publisher, icon, roots, colour, server } = form;
         let publisher = publisher.unwrap_or_else(|| Publisher(name.0.clone()));

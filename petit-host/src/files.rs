@@ -329,6 +329,16 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Reads a text, and nothing else that may be at a path: no more than so many bytes of it.
+///
+/// # Errors
+/// As of [`open_regular`], or when it is no text.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    open_regular(path)?.take(most).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// A file that holds a secret: keys are of some 100 bytes, a registration with 64 services of some 10 KiB.
 const MAX_SECRET_BYTES: u64 = 1024 * 1024;
 

@@ -2,7 +2,7 @@
 //! a file that minisign checks.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -105,10 +105,8 @@ pub fn manifest_signature_file() -> String {
 /// A text that is no longer than it may be.
 fn read(path: &Path, limit: usize) -> Result<String, BundleError> {
     let failed = |source| BundleError::Io { path: path.to_owned(), source };
-    let file = files::open_regular(path).map_err(failed)?;
-    let mut text = String::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX);
-    file.take(most.saturating_add(1)).read_to_string(&mut text).map_err(failed)?;
+    let text = files::read_text(path, most.saturating_add(1)).map_err(failed)?;
     if text.len() > limit {
         return Err(BundleError::TooLarge { path: path.to_owned(), limit });
     }

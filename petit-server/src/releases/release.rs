@@ -1,7 +1,7 @@
 //! The release that is handed out, and why there is none.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,15 +185,12 @@ pub fn problem(releases: &Path) -> Option<String> {
 /// The name of the folder of the release that is handed out.
 pub(super) fn current_name(releases: &Path) -> Result<Option<String>, FileError> {
     let path = releases.join(CURRENT);
-    let mut name = String::new();
     // Some bytes more than any name has, so that one that is longer is none.
-    let read = files::open_regular(&path)
-        .and_then(|file| file.take(MAX_NAME_BYTES as u64 + 2).read_to_string(&mut name));
-    match read {
-        Ok(_) => {}
+    let name = match files::read_text(&path, MAX_NAME_BYTES as u64 + 2) {
+        Ok(name) => name,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(FileError::Io { action: "read", path, source }),
-    }
+    };
     let name = name.trim();
     let is_name = (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
