@@ -4,6 +4,7 @@
 use std::fs::{self, Permissions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Duration;
 
 use super::MAX_ROOTS_BYTES;
@@ -167,7 +168,11 @@ impl Place {
         match files::is_of_programs_owner(path, &self.program) {
             Ok(true) => true,
             Ok(false) => {
-                tracing::warn!(path = %path.display(), "somebody else has put this beside the program; it counts for nothing");
+                // It is looked at again and again.
+                static SAID: Once = Once::new();
+                SAID.call_once(|| {
+                    tracing::warn!(path = %path.display(), "somebody else has put this beside the program; it counts for nothing");
+                });
                 false
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
@@ -246,9 +251,7 @@ impl Place {
             return Ok(None);
         }
         files::check_not_writable_by_others(&path)?;
-        let mut text = String::new();
-        let file = files::open_regular(&path).map_err(failed("read", &path))?;
-        file.take(MAX_ROOTS_BYTES).read_to_string(&mut text).map_err(failed("read", &path))?;
+        let text = files::read_text(&path, MAX_ROOTS_BYTES).map_err(failed("read", &path))?;
         let roots = Roots::parse(&text);
         roots.map(Some).map_err(|source| RootsError::Invalid { path, source })
     }

@@ -179,14 +179,21 @@ impl Trial {
         self.leaves_unwanted
     }
 
-    /// The same, of a version that comes over one which is to go back and cannot: its way back is that of the other one, and
-    /// what worked before that is to work again.
+    /// The same, of a version that comes over one that is on trial itself: its way back is that of the other one, and what
+    /// worked before that is to work again.
     #[must_use]
-    pub fn in_place_of(mut self, replaced: Self) -> Self {
+    pub fn over(mut self, replaced: &Self) -> Self {
         self.before = replaced.before.clone();
         self.test.worked.extend(replaced.test.worked.iter().cloned());
         self.test.worked.sort();
         self.test.worked.dedup();
+        self
+    }
+
+    /// As [`over`](Self::over) one which is to go back and cannot: that is on trial again where nothing comes of this one.
+    #[must_use]
+    pub fn in_place_of(mut self, replaced: Self) -> Self {
+        self = self.over(&replaced);
         self.replaced = Some(Box::new(Self { replaced: None, ..replaced }));
         self
     }

@@ -58,26 +58,23 @@ impl Upgrade<'_> {
             return Err(self.request.failed(&self.artifact.version, failure).await);
         }
         let is_running = running.is_some();
-        let mut worked = match running {
+        let worked = match running {
             Some(status) => working(&running::settled(context, status).await),
             None => Vec::new(),
         };
-        let mut before = updates.own().clone();
+        let test = updates.test(worked, args.within, args.kept);
+        let mut trial = Trial::new(self.artifact.version.clone(), updates.own().clone(), test);
         if let Some(replaced) = &replaced {
-            worked.extend(replaced.test.worked.iter().cloned());
-            worked.sort();
-            worked.dedup();
-            before = replaced.before.clone();
+            trial = trial.over(replaced);
         }
-        let is_nothing_known = worked.is_empty();
+        let trial = trial.by(self.artifact);
+        let is_nothing_known = trial.test.worked.is_empty();
         if args.by == FetchedBy::Itself
             && let Err(failure) = self.is_wanted_still().await
         {
             let _ = files::remove(&place.staged());
             return Err(failure);
         }
-        let test = updates.test(worked, args.within, args.kept);
-        let trial = Trial::new(self.artifact.version.clone(), before, test).by(self.artifact);
         if let Err(failure) = self.switch(&trial, replaced.as_ref()) {
             return Err(self.request.failed(&self.artifact.version, failure).await);
         }
