@@ -1,6 +1,5 @@
 //! Watching over the trial of the version that runs: whether it works, and that it really goes when it does not.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use petit_host::cli::chain;
@@ -304,9 +303,12 @@ async fn ask(restart: &mpsc::Sender<Restart>) {
     }
 }
 
+fn works(light: Light) -> bool {
+    matches!(light, Light::Green | Light::UpToServer)
+}
+
 /// The services that work, by name.
 pub fn working(status: &Status) -> Vec<String> {
-    let works = |light: Light| matches!(light, Light::Green | Light::UpToServer);
     let working = status.services.iter().filter(|service| works(service.light));
     working.map(|service| service.name.to_string()).collect()
 }
@@ -392,17 +394,14 @@ impl Watch {
             Some(Contact::Away(since)) => Contact::Away(since),
             _ => Contact::Away(now),
         });
-        let working: BTreeSet<String> = working(status).into_iter().collect();
-        // One that was taken out of the config meanwhile says nothing; one that this version does not show does.
-        let is_shown = |name: &str| status.services.iter().any(|service| service.name.as_str() == name);
         // Whether visitors get in at the server is the server's own affair, and it alone says so.
-        let is_only_fronts = |name: &str| {
-            let fails =
-                |broken: &Option<Broken>| matches!(broken, Some(Broken { at: BrokenAt::Front(_), .. }));
-            status.services.iter().any(|service| service.name.as_str() == name && fails(&service.broken))
-        };
+        let is_fronts = |broken: &Broken| matches!(broken.at, BrokenAt::Front(_));
         let is_missed = |name: &String| {
-            !working.contains(name) && !is_only_fronts(name) && (is_shown(name) || sets_up(name))
+            match status.services.iter().find(|service| service.name.as_str() == name) {
+                Some(service) => !works(service.light) && !service.broken.as_ref().is_some_and(is_fronts),
+                // One that was taken out of the config meanwhile says nothing; one that this version does not show does.
+                None => sets_up(name),
+            }
         };
         if is_online && !self.worked.iter().any(is_missed) {
             Some(Outcome::Works)
