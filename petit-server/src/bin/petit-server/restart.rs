@@ -324,7 +324,8 @@ async fn drain(
     tokio::pin!(leaving);
     // Whoever signals a process that was started in the foreground means the one that serves.
     let is_anchor = !main.how.background && !main.how.takeover;
-    let mut often = tokio::time::interval(TELL_EVERY);
+    // It was told a moment ago.
+    let mut often = tokio::time::interval_at(tokio::time::Instant::now() + TELL_EVERY, TELL_EVERY);
     loop {
         let news = tokio::select! {
             () = &mut leaving => return started.idle().await == PredecessorAction::TakeBack,
