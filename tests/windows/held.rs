@@ -38,7 +38,7 @@ impl Holder {
 }
 
 /// Windows' side tells nobody how far it is: its files are looked at.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
     soon(what, async {
         while !is_so() {
             tokio::time::sleep(LOOK_AGAIN).await;

@@ -13,6 +13,7 @@ use petit_tests::service::Service;
 use petit_tests::soon;
 use serde_json::Value;
 
+use crate::held::until;
 use crate::installer::{PETIT, RUN, User, installed_version, value};
 use petit_tests::release::Release;
 
@@ -107,12 +108,7 @@ impl User {
     /// Its installer is run.
     async fn until_tried(&self) {
         let progress = self.kept(&PETIT).join("updates.progress.json");
-        soon("the next version to be on trial", async {
-            while !fs::read_to_string(&progress).is_ok_and(|known| known.contains("\"on_trial\"")) {
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-        })
-        .await;
+        until("the next version to be on trial", || says(&progress, "\"on_trial\"")).await;
     }
 
     /// The version before runs, and the other one is not tried again.
@@ -143,6 +139,10 @@ impl User {
         })
         .await
     }
+}
+
+fn says(file: &Path, text: &str) -> bool {
+    fs::read_to_string(file).is_ok_and(|written| written.contains(text))
 }
 
 fn own() -> String {
@@ -194,12 +194,7 @@ async fn the_tray_app_brings_itself_to_the_next_version_and_requests_pass_afterw
     let log = desk.user.log(&PETIT);
     assert!(log.contains("was running and was started again"), "{log}");
     let known = desk.user.kept(&PETIT).join("updates.progress.json");
-    soon("the new version to have shown that it works", async {
-        while !fs::read_to_string(&known).is_ok_and(|known| known.contains("\"works\"")) {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    })
-    .await;
+    until("the new version to have shown that it works", || says(&known, "\"works\"")).await;
     let kept = |name| fs::read(desk.user.folder(&PETIT).join(name)).unwrap();
     assert!(kept("setup.exe") == fs::read(setup_of("next")).unwrap());
     assert!(kept("before.exe") == fs::read(setup_of("")).unwrap(), "the way back");
@@ -232,12 +227,7 @@ async fn a_version_that_dies_as_soon_as_it_runs_is_followed_by_the_one_before() 
     // A wait for each part: a client takes its time to ask, and the installer rests between two starts.
     desk.user.until_tried().await;
     let ended = "petit.exe has ended 3 times, last with 7";
-    soon("the third death", async {
-        while !desk.user.log(&PETIT).contains(ended) {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    })
-    .await;
+    until("the third death", || desk.user.log(&PETIT).contains(ended)).await;
     desk.user.until_back().await;
     // The one before has said it, as this one could not.
     soon("the roll-out to have halted", async {
