@@ -192,6 +192,11 @@ fn headline(facts: &Facts<'_>, kind: StateKind, services: &[Service]) -> Headlin
             }
             headline
         }
+        // Nothing on this computer can bring it back, so it does not look as if Petit were about to.
+        (StateKind::Waiting, Some(Connection::Waiting { cause: cause @ Cause::Suspended, .. })) => {
+            let title = texts.get("state.waiting.title.suspended");
+            of_words(Tone::Bad, title, words::cause(texts, *cause))
+        }
         (StateKind::Waiting, Some(Connection::Waiting { cause, .. })) => {
             of_words(Tone::Busy, title("waiting"), words::cause(texts, *cause))
         }

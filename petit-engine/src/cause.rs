@@ -43,6 +43,8 @@ pub enum Cause {
     Unknown,
     /// The same registration is in use on another computer.
     InUseElsewhere,
+    /// The vendor has suspended this client: it is registered, and may come back when the vendor says so.
+    Suspended,
     /// The server and this client have no protocol version in common.
     VersionMismatch,
     /// One side broke the protocol; a fault of Petit.
@@ -70,6 +72,7 @@ impl Cause {
             | Self::ServerLeaving
             | Self::ServerBusy
             | Self::InUseElsewhere
+            | Self::Suspended
             | Self::Protocol => false,
         }
     }

@@ -127,6 +127,9 @@ pub const OFFER_AGAIN: Duration = Duration::from_secs(10);
 pub const WAKE: Duration = Duration::from_secs(2);
 /// How long an agent whose identity is in use elsewhere waits before it asks again.
 pub const RETRY_IN_USE: Duration = Duration::from_secs(30);
+/// How long an agent that the vendor has suspended waits before it asks again: 300 of them ask ten times a second in
+/// all, and whoever is let in again is there within half a minute.
+pub const RETRY_SUSPENDED: Duration = Duration::from_secs(30);
 /// Streams in flight get this long to finish when a side leaves.
 pub const DRAIN: Duration = Duration::from_secs(30);
 /// A client's process may get ready for this long before it takes another one's place.

@@ -16,6 +16,9 @@ pub trait Access: Names + Send + Sync + 'static {
     /// The device that holds a key, while it is registered.
     fn device(&self, key: &PublicKey) -> Option<DeviceId>;
 
+    /// True while the operator keeps a device out that is registered.
+    fn is_suspended(&self, device: &DeviceId) -> bool;
+
     /// True when that is what a device is called already, as far as is written down.
     fn is_called(&self, device: &DeviceId, name: &Text<64>) -> bool;
 
@@ -47,7 +50,7 @@ pub trait Access: Names + Send + Sync + 'static {
 /// Whom a change of the registry concerns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Devices whose registration has ended, or whose services have other aliases than before.
+    /// Devices whose registration has ended, that were suspended or are so no longer, or whose services have other aliases than before.
     pub devices: Vec<DeviceId>,
     /// Services that are registered no longer.
     pub services_gone: Vec<RegisteredId>,

@@ -69,6 +69,9 @@ impl Awaited {
         if let found @ Some(_) = registry.find(route) {
             return found;
         }
+        if route.is_suspended {
+            return None;
+        }
         let ring = self.ring(&route.device)?;
         let rung = ring.notified();
         tokio::pin!(rung);
@@ -93,6 +96,7 @@ mod tests {
             name: "web".parse().unwrap(),
             kind: petit_engine::proto::control::ServiceKind::Http,
             policy: None,
+            is_suspended: false,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use petit_engine::proto::control::Refusal;
 use petit_engine::secret::PublicKey;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -13,7 +12,7 @@ use super::{Change, RelayShared};
 /// Sessions that are looked at in one go.
 const TURN: usize = 256;
 
-/// Ends the sessions and the downloads of devices that are no longer registered, tells others their aliases and who can come in, closes the
+/// Ends the sessions and the downloads of devices that are no longer registered, or suspended, tells others their aliases and who can come in, closes the
 /// ports of services that are gone, and closes and opens those of services whose policies have changed.
 pub(super) async fn watch(shared: &Arc<RelayShared>, mut changes: broadcast::Receiver<Change>) {
     loop {
@@ -23,7 +22,7 @@ pub(super) async fn watch(shared: &Arc<RelayShared>, mut changes: broadcast::Rec
                     for session in shared.registry.of(device) {
                         look_at(shared, &session);
                     }
-                    let known = |key: &PublicKey| shared.access.device(key) == Some(*device);
+                    let known = |key: &PublicKey| shared.is_welcome(key, *device);
                     shared.downloads.look_at(*device, known);
                     breathe(number).await;
                 }
@@ -43,7 +42,7 @@ pub(super) async fn watch(shared: &Arc<RelayShared>, mut changes: broadcast::Rec
                     look_at(shared, session);
                     breathe(number).await;
                 }
-                shared.downloads.look_at_all(|who| shared.access.device(&who.key) == Some(who.device));
+                shared.downloads.look_at_all(|who| shared.is_welcome(&who.key, who.device));
                 shared.tcp_listeners.keep(|id| shared.access.service(id).is_some());
                 shared.look_at_ports();
             }
@@ -79,12 +78,15 @@ async fn breathe(number: usize) {
 
 /// Brings a session up to the present state of the registry.
 fn look_at(shared: &RelayShared, session: &Arc<Session>) {
-    if shared.access.device(&session.key) == Some(session.device) {
-        shared.tell_aliases(session);
-        session.tell_policies(shared.access.as_ref());
-        shared.tell_release(session);
-    } else {
-        tracing::info!(device = %session.device, "the device is no longer registered; closing its session");
-        session.refuse(Refusal::Unknown);
+    match shared.present_standing(session) {
+        Ok(()) => {
+            shared.tell_aliases(session);
+            session.tell_policies(shared.access.as_ref());
+            shared.tell_release(session);
+        }
+        Err(refusal) => {
+            tracing::info!(device = %session.device, ?refusal, "the device is not let in any more; closing its session");
+            session.refuse(refusal);
+        }
     }
 }

@@ -138,6 +138,8 @@ failures! {
     TunnelLost: BAD_GATEWAY, "tunnel-lost", Tunnel, Final, "The connection to the client broke while the request was under way.";
     /// The customer's client is not connected.
     Away: SERVICE_UNAVAILABLE, "client-away", Client, Retry, "The customer's client is not connected.";
+    /// The operator of this server keeps the client out for the time being.
+    Suspended: SERVICE_UNAVAILABLE, "client-suspended", Server, Final, "The operator of this server has suspended the customer's client.";
     /// The client is connected but does not offer this service at the moment.
     NotOffered: SERVICE_UNAVAILABLE, "not-offered", Client, Retry, "The customer's client does not offer this service at the moment.";
     /// The client has stopped offering this service, and the request may have started.

@@ -32,7 +32,9 @@ type Tls = TlsStream<Wire<TcpStream>>;
 /// Serves one request for a file.
 pub(super) async fn run(shared: &Arc<RelayShared>, tls: Tls, peer: SocketAddr, ticket: &mut Ticket) {
     let Some(key) = tls::peer_key(tls.get_ref().1) else { return };
-    let Some(device) = shared.access.device(&key) else { return };
+    let Some(device) = shared.access.device(&key).filter(|device| shared.is_welcome(&key, *device)) else {
+        return;
+    };
     let newcomer = Newcomer { device, key, network: shared.places.visitor(peer.ip()) };
     // Whoever dawdles over the request occupies nothing that others wait for.
     ticket.stay_pending_to_enrol();

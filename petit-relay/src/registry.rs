@@ -16,6 +16,8 @@ use super::upstream::Upstream;
 /// Whether a service can be reached through its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
+    /// The operator keeps its client out.
+    Suspended,
     /// Its client is not connected.
     Away,
     /// Its client is connected and does not offer it.
@@ -28,6 +30,7 @@ impl Presence {
     /// What a visitor is told of a service that cannot be reached through its client; `None` when it can.
     pub fn failure(self) -> Option<Failure> {
         match self {
+            Self::Suspended => Some(Failure::Suspended),
             Self::Away => Some(Failure::Away),
             Self::NotOffered => Some(Failure::NotOffered),
             Self::Offered(_) => None,
@@ -101,6 +104,9 @@ impl Registry {
 
     /// The newest session that serves a route and takes streams, with the service.
     pub(super) fn newest(&self, route: &Route) -> Option<(Arc<Session>, Arc<Served>)> {
+        if route.is_suspended {
+            return None; // its session may take a moment to end
+        }
         let serves = |session: Arc<Session>| {
             let served = session.serves(&route.id)?;
             session.mux.takes_streams().then_some((session, served))
@@ -112,6 +118,9 @@ impl Registry {
 
     /// Whether a service can be reached.
     pub(super) fn presence(&self, route: &Route) -> Presence {
+        if route.is_suspended {
+            return Presence::Suspended;
+        }
         match self.newest(route) {
             Some((_, served)) => Presence::Offered(served.health()),
             None if self.is_online(&route.device) => Presence::NotOffered,

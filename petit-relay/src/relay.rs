@@ -235,6 +235,16 @@ impl Relay {
         self.shared.registry.view_of(device)
     }
 
+    /// Ends the sessions of a device, and what is under way in them; it may come back at once. Returns how many there were.
+    pub fn end_sessions(&self, device: &DeviceId) -> usize {
+        let sessions = self.shared.registry.of(device);
+        for session in &sessions {
+            tracing::info!(%device, "the operator ends its session");
+            session.mux.close();
+        }
+        sessions.len()
+    }
+
     /// The devices that have a session, or are on their way from the process before this one.
     pub fn connected(&self) -> Vec<DeviceId> {
         let mut devices = self.shared.registry.devices_online();

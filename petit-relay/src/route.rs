@@ -33,6 +33,8 @@ pub struct Route {
     pub kind: ServiceKind,
     /// What is asked of its visitors; `None`: it is open to anybody who knows the name.
     pub policy: Option<Arc<ServicePolicy>>,
+    /// The operator keeps its device out: nobody is carried there.
+    pub is_suspended: bool,
 }
 
 /// What a host led to.
@@ -155,6 +157,7 @@ mod tests {
             name: name.parse().unwrap(),
             kind: ServiceKind::Http,
             policy: None,
+            is_suspended: false,
         };
         let table = Table { route: route("web"), other: route("other") };
         let endpoint: Endpoint = "https://REGID.example.com".parse().unwrap();

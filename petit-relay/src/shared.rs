@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use petit_engine::name::DeviceId;
 use petit_engine::proto::RequestId;
+use petit_engine::proto::control::Refusal;
+use petit_engine::secret::PublicKey;
 use rustls::ServerConfig;
 use tokio_util::task::TaskTracker;
 
@@ -95,6 +98,25 @@ impl RelayShared {
         self.access.service(&visit.route.id).ok_or(Failure::Unknown)
     }
 
+    /// Whether a device with this key is registered, and not kept out.
+    pub(super) fn is_welcome(&self, key: &PublicKey, device: DeviceId) -> bool {
+        self.access.device(key) == Some(device) && !self.access.is_suspended(&device)
+    }
+
+    /// Whether the device of a session may go on.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn present_standing(&self, session: &Session) -> Result<(), Refusal> {
+        if self.access.device(&session.key) != Some(session.device) {
+            return Err(Refusal::Unknown);
+        }
+        if self.access.is_suspended(&session.device) {
+            return Err(Refusal::Suspended);
+        }
+        Ok(())
+    }
+
     /// What the policy of a visit's service says after a wait: it is asked again where that is another one now. `route` is
     /// that of now.
     ///
@@ -108,6 +130,9 @@ impl RelayShared {
         shown: Shown<'_>,
     ) -> Result<Option<Arc<Policed>>, Failure> {
         route.must_be(visit.route.kind)?;
+        if route.is_suspended {
+            return Err(Failure::Suspended);
+        }
         match (&route.policy, policed) {
             (Some(policy), Some(policed))
                 if policed.policy().is_some_and(|asked| Arc::ptr_eq(asked, policy)) =>

@@ -7,6 +7,7 @@ mod commands;
 mod overview;
 mod readiness;
 mod rollout;
+mod standing;
 mod visitors;
 
 use std::path::PathBuf;
@@ -39,7 +40,9 @@ use crate::config::{self, Config};
 use crate::directory::Directory;
 use crate::explain;
 use crate::fronts;
-use crate::registry::{Actor, InvalidNote, Labels, Note, RolloutStep, StoreError, StoreErrorKind};
+use crate::registry::{
+    Actor, InvalidNote, Labels, Note, RolloutStep, StoreError, StoreErrorKind, Suspension,
+};
 use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, Settings, make_invite};
 use crate::{SOFTWARE, seconds};
 
@@ -129,6 +132,13 @@ impl Admin {
             AdminRequest::ListClients(_) => self.clients().await.map(Reply::Text),
             AdminRequest::ShowClient(asked) => self.client(&asked.name).await.map(Reply::Text),
             AdminRequest::RevokeClient(asked) => reply(self.revoke(&asked.id, actor).await),
+            AdminRequest::SuspendClient(asked) => {
+                reply(self.suspend(&asked.name, Suspension::Suspend, actor).await)
+            }
+            AdminRequest::ResumeClient(asked) => {
+                reply(self.suspend(&asked.name, Suspension::Resume, actor).await)
+            }
+            AdminRequest::KickClient(asked) => reply(self.kick(&asked.name, actor).await),
             AdminRequest::LabelClient(asked) => reply(self.label(asked, actor).await),
             AdminRequest::ListAliases(_) => self.aliases().await.map(Reply::Text),
             AdminRequest::AddAlias(asked) => reply(self.add_alias(asked, actor).await),

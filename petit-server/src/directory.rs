@@ -29,7 +29,7 @@ use self::policies::{Making, Policies};
 pub use self::visitors::{FileUse, MoveError, ShutService};
 use crate::registry::{
     Actor, AnnouncedRow, Delta, Device, EnrolmentTerms, RegistrationLimits, Service, StoreError,
-    StoreErrorKind, Tables,
+    StoreErrorKind, Suspension, Tables,
 };
 use crate::store::Store;
 
@@ -91,6 +91,7 @@ struct Registered {
     key: PublicKey,
     name: String,
     tags: BTreeSet<Tag>,
+    is_suspended: bool,
     services: BTreeMap<ServiceName, RegisteredId>,
 }
 
@@ -104,16 +105,16 @@ impl Lookup {
     }
 
     fn add(&mut self, tables: Tables, concerned: &mut Change) {
-        for Device { id, key, name, tags } in tables.devices {
+        for Device { id, key, name, tags, is_suspended } in tables.devices {
             self.keys.insert(key.clone(), id);
-            self.devices.insert(id, Registered { key, name, tags, services: BTreeMap::new() });
+            self.devices.insert(id, Registered { key, name, tags, is_suspended, services: BTreeMap::new() });
         }
-        for service in tables.services {
-            let Route { id, device, name, .. } = &service.route;
-            if let Some(device) = self.devices.get_mut(device) {
-                device.services.insert(name.clone(), *id);
+        for mut service in tables.services {
+            let id = service.route.id;
+            if let Some(device) = self.devices.get_mut(&service.route.device) {
+                device.services.insert(service.route.name.clone(), id);
+                service.route.is_suspended = device.is_suspended;
             }
-            let id = *id;
             let before = self.services.insert(id, service);
             match before {
                 // Whoever offers it learns with the answer who can come to it.
@@ -148,6 +149,17 @@ impl Lookup {
         }
     }
 
+    fn set_suspended(&mut self, device: &DeviceId, is_suspended: bool, concerned: &mut Change) {
+        let Some(registered) = self.devices.get_mut(device) else { return };
+        registered.is_suspended = is_suspended;
+        for id in registered.services.values() {
+            if let Some(service) = self.services.get_mut(id) {
+                service.route.is_suspended = is_suspended;
+            }
+        }
+        concerned.devices.push(*device);
+    }
+
     fn remove_service(&mut self, id: &RegisteredId) {
         if let Some(Service { route, .. }) = self.services.remove(id)
             && let Some(device) = self.devices.get_mut(&route.device)
@@ -170,6 +182,9 @@ impl Lookup {
         }
         for (device, tags) in delta.tagged {
             self.set_tags(&device, tags, &mut concerned);
+        }
+        for (device, is_suspended) in delta.suspended {
+            self.set_suspended(&device, is_suspended, &mut concerned);
         }
         for alias in &delta.aliases_gone {
             self.remove_alias(alias, &mut concerned);
@@ -259,6 +274,26 @@ impl Directory {
         self.change(Asker::Operator, revoke).await
     }
 
+    /// Keeps a device out that stays registered, or lets it in again. Its sessions are closed within a second.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn suspend(&self, device: DeviceId, to: Suspension, actor: Actor) -> Result<(), StoreError> {
+        let suspend =
+            move |store: Arc<dyn Store>| async move { Ok(((), store.suspend(device, to, actor).await?)) };
+        self.change(Asker::Operator, suspend).await
+    }
+
+    /// Writes down that a device's sessions are ended, which is nothing that lookups need.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_kick(&self, device: DeviceId, actor: Actor) -> Result<(), StoreError> {
+        let note =
+            move |store: Arc<dyn Store>| async move { Ok(((), store.note_kick(device, actor).await?)) };
+        self.change(Asker::Operator, note).await
+    }
+
     /// Tells each device whose registration this process has ended, from now on.
     pub fn endings(&self) -> broadcast::Receiver<DeviceId> {
         self.ended.subscribe()
@@ -325,9 +360,11 @@ impl Directory {
         self.change(Asker::Operator, remove).await
     }
 
-    /// Shows each client that is registered, and its tags. The tables are held meanwhile.
+    /// Shows each client that is registered and not suspended, and its tags. The tables are held meanwhile.
     pub fn each_client(&self, mut show: impl FnMut(&DeviceId, &BTreeSet<Tag>)) {
-        self.read().devices.iter().for_each(|(device, registered)| show(device, &registered.tags));
+        let tables = self.read();
+        let let_in = tables.devices.iter().filter(|(_, registered)| !registered.is_suspended);
+        let_in.for_each(|(device, registered)| show(device, &registered.tags));
     }
 
     /// What the customer calls a client; nothing of one that is not registered.
@@ -471,6 +508,10 @@ impl Names for Directory {
 impl Access for Directory {
     fn device(&self, key: &PublicKey) -> Option<DeviceId> {
         self.read().keys.get(key).copied()
+    }
+
+    fn is_suspended(&self, device: &DeviceId) -> bool {
+        self.read().devices.get(device).is_some_and(|device| device.is_suspended)
     }
 
     fn is_called(&self, device: &DeviceId, name: &Text<64>) -> bool {

@@ -314,9 +314,10 @@ impl Explaining<'_> {
             address,
             client: route.as_ref().map(|route| route.device),
             // No client is connected to a server that does not run.
-            client_online: route
-                .as_ref()
-                .map(|_| behind.is_some_and(|behind| behind.presence != Presence::Away)),
+            client_online: route.as_ref().map(|_| {
+                behind.is_some_and(|behind| !matches!(behind.presence, Presence::Away | Presence::Suspended))
+            }),
+            client_suspended: route.as_ref().is_some_and(|route| route.is_suspended),
             probe: behind.and_then(|behind| behind.probe),
             health: behind.and_then(|behind| behind.health()),
             entry_point,

@@ -52,6 +52,7 @@ mod revoke;
 mod secrets;
 mod server_api;
 mod strangers;
+mod suspend;
 mod tags;
 mod tcp;
 mod terminal;

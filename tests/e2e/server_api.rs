@@ -276,6 +276,16 @@ async fn the_answers_of_the_servers_socket_and_of_its_commands_keep_their_form()
     // What ends.
     it.command(&["restart"]).await;
     running.kill().await;
+    it.commands(&[
+        &["clients", "suspend", &device],
+        &["clients", "list"],
+        &["clients", "show", &device],
+        &["explain", "shop"],
+        &["clients", "suspend", "nobody"],
+        &["clients", "resume", &device],
+        &["clients", "kick", &device],
+    ])
+    .await;
     it.command(&["clients", "revoke", &device, "--yes"]).await;
     it.commands(&[&["clients", "list"], &["clients", "list", "--all"], &["clients", "show", &device]]).await;
     let config = std::fs::read_to_string(it.server.config()).unwrap();

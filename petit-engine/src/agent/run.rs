@@ -34,8 +34,8 @@ use crate::mux::{Memory, Mux, MuxEvent};
 use crate::net::dial::DialError;
 use crate::net::tls;
 use crate::proto::control::{
-    BUSY_PORT, FRONTS, HEALTHS, Hello, MOVE, MOVED, POLICY, PROTOCOL, RELEASE, SHUT_PORT, Text, UPDATES,
-    UpdateReport, WIDE, Welcome, features,
+    BUSY_PORT, FRONTS, HEALTHS, Hello, MOVE, MOVED, POLICY, PROTOCOL, RELEASE, SHUT_PORT, SUSPENDED, Text,
+    UPDATES, UpdateReport, WIDE, Welcome, features,
 };
 use crate::proto::liveness::Backoff;
 use crate::secret::random_bytes;
@@ -228,7 +228,7 @@ impl Runner {
         let hello = Hello {
             protocol: PROTOCOL,
             features: features([
-                MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT, RELEASE, UPDATES,
+                MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT, RELEASE, UPDATES, SUSPENDED,
             ]),
             software: self.config.software.clone(),
             device_name: self.config.device_name.clone(),
@@ -275,6 +275,8 @@ impl Runner {
         let delay = if cause == Cause::InUseElsewhere {
             self.takeover = false;
             limits::RETRY_IN_USE
+        } else if cause == Cause::Suspended {
+            limits::RETRY_SUSPENDED
         } else {
             // Where nothing listens a server is about to be started, and asking costs next to nothing.
             let soon = cause == Cause::ConnectionRefused && self.backoff.failures() < limits::RETRY_SOON;

@@ -74,6 +74,7 @@ impl SessionError {
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::Unknown => Cause::Unknown,
                 Refusal::InUseElsewhere => Cause::InUseElsewhere,
+                Refusal::Suspended => Cause::Suspended,
                 Refusal::VersionMismatch => Cause::VersionMismatch,
                 Refusal::Busy => Cause::ServerBusy,
                 Refusal::Protocol => Cause::Protocol,

@@ -62,7 +62,7 @@ impl Relay {
     /// tunnel's.
     pub async fn try_service(&self, route: &Route) -> Option<ProbeResult> {
         match self.presence(route) {
-            Presence::Away | Presence::NotOffered => None,
+            Presence::Suspended | Presence::Away | Presence::NotOffered => None,
             Presence::Offered(_) => {
                 Some(probe::through(&self.shared, route, Duration::ZERO, limits::PROBE_LIMIT).await)
             }

@@ -59,6 +59,7 @@ fn route() -> Route {
         name: "web".parse().unwrap(),
         kind: ServiceKind::Http,
         policy: None,
+        is_suspended: false,
     }
 }
 

@@ -14,7 +14,8 @@ use petit_engine::limits;
 use petit_engine::mux::{Mux, Stats};
 use petit_engine::name::{DeviceId, RegisteredId};
 use petit_engine::proto::control::{
-    Admits, BUSY_PORT, FRONTS, Hello, MOVE, MOVED, POLICY, RELEASE, SHUT_PORT, Text, Vitae, has_feature,
+    Admits, BUSY_PORT, FRONTS, Hello, MOVE, MOVED, POLICY, RELEASE, SHUT_PORT, SUSPENDED, Text, Vitae,
+    has_feature,
 };
 use petit_engine::proto::control::{FromRelay, GrantRefusal, Message, Refusal};
 use petit_engine::secret::PublicKey;
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     moved: Option<CancellationToken>,
     /// It understands [`GrantRefusal::PortBusy`].
     knows_busy_ports: bool,
+    /// It understands [`Refusal::Suspended`].
+    knows_suspension: bool,
     /// What it understands of [`FromRelay::Policies`].
     pub(super) policies_told: PoliciesTold,
     /// It understands [`FromRelay::Release`].
@@ -140,6 +143,7 @@ impl Session {
             moves: has_feature(&hello.features, MOVE),
             moved: has_feature(&hello.features, MOVED).then(CancellationToken::new),
             knows_busy_ports: has_feature(&hello.features, BUSY_PORT),
+            knows_suspension: has_feature(&hello.features, SUSPENDED),
             policies_told: PoliciesTold::to(&hello.features),
             knows_releases: has_feature(&hello.features, RELEASE),
             told_release: AtomicU64::new(NEVER_TOLD),
@@ -178,6 +182,14 @@ impl Session {
     pub(super) fn understandable(&self, refusal: GrantRefusal) -> GrantRefusal {
         match refusal {
             GrantRefusal::PortBusy if !self.knows_busy_ports => GrantRefusal::StoreFailed,
+            other => other,
+        }
+    }
+
+    /// Why it is not let in, in words that the agent knows.
+    pub(super) fn understandable_refusal(&self, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::Suspended if !self.knows_suspension => Refusal::Busy,
             other => other,
         }
     }
@@ -251,6 +263,7 @@ impl Session {
 
     /// Tells the agent why, and closes.
     pub(super) fn refuse(&self, refusal: Refusal) {
+        let refusal = self.understandable_refusal(refusal);
         self.send(&FromRelay::Refused { refusal });
         self.mux.close();
     }

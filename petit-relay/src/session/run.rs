@@ -14,7 +14,7 @@ use petit_engine::net::tls;
 use petit_engine::net::wire::Wire;
 use petit_engine::proto::control::{
     BUSY_PORT, FRONTS, HEALTHS, MOVE, MOVED, POLICY, PROTOCOL, PublicUrl, RELEASE, Refusal, SHUT_PORT,
-    ServiceKind, Text, UPDATES, Welcome,
+    SUSPENDED, ServiceKind, Text, UPDATES, Welcome,
 };
 use petit_engine::proto::control::{FromAgent, FromRelay, Grant, GrantOutcome, Hello, Kept, Message, Offer};
 use petit_engine::proto::control::{ServiceHealth, WIDE, has_feature};
@@ -66,7 +66,8 @@ async fn run_of(
                 mux.set_wide_windows();
             }
             let session = Arc::new(Session::new(device, key, mux.clone(), at, &hello));
-            serve(&shared, &session, hello, (events, &mut driver)).await
+            let outcome = serve(&shared, &session, hello, (events, &mut driver)).await;
+            outcome.map_err(|refusal| session.understandable_refusal(refusal))
         }
         Some(Err(refusal)) => Err(refusal),
         None => {
@@ -193,11 +194,13 @@ async fn serve(
     session.set_last_grants(&services, &kept);
     session.welcome(Welcome {
         protocol: PROTOCOL,
-        features: [MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT, RELEASE, UPDATES]
-            .into_iter()
-            .filter(|feature| has_feature(&hello.features, feature))
-            .map(Text::lossy)
-            .collect(),
+        features: [
+            MOVE, MOVED, HEALTHS, FRONTS, WIDE, BUSY_PORT, POLICY, SHUT_PORT, RELEASE, UPDATES, SUSPENDED,
+        ]
+        .into_iter()
+        .filter(|feature| has_feature(&hello.features, feature))
+        .map(Text::lossy)
+        .collect(),
         software: shared.config.software.clone(),
         device,
         window: limits::INITIAL_WINDOW_BYTES,
@@ -210,9 +213,7 @@ async fn serve(
     // was told when the session could not be found, so it is asked once more.
     let _moved = session.moved_at_end();
     let _entry = shared.registry.insert(Arc::clone(session), hello.only);
-    if shared.access.device(&session.key) != Some(device) {
-        return Err(Refusal::Unknown);
-    }
+    shared.present_standing(session)?;
     session.tell_aliases(shared.access.as_ref());
     session.tell_policies(shared.access.as_ref());
     log_session!(shared, Welcomed, software = %hello.software, "session welcomed");
@@ -268,6 +269,9 @@ fn admit(shared: &RelayShared, session: &Session, takeover: bool) -> Result<(), 
     let device = session.device;
     if !shared.logins.count_login(&device) {
         return Err(Refusal::Busy);
+    }
+    if shared.access.is_suspended(&device) {
+        return Err(Refusal::Suspended);
     }
     // A stale (half-open) session is closed by its own liveness within `DEAD_AFTER`; until then a newcomer without
     // `takeover` backs off.

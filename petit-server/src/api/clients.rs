@@ -72,6 +72,67 @@ pub struct Revoked {
     pub revoked: DeviceId,
 }
 
+/// Keep a client out for the time being. It stays registered, with its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuspendClient {
+    /// Its ID, a registered ID or an alias of one of its services.
+    pub name: String,
+}
+
+impl ApiRequest for SuspendClient {
+    type Answer = ClientStanding;
+
+    fn target(&self) -> (&'static str, String) {
+        ("POST", format!("/clients/{}/suspend", percent_encode(&self.name)))
+    }
+}
+
+/// Let a client in again that was suspended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeClient {
+    /// Its ID, a registered ID or an alias of one of its services.
+    pub name: String,
+}
+
+impl ApiRequest for ResumeClient {
+    type Answer = ClientStanding;
+
+    fn target(&self) -> (&'static str, String) {
+        ("POST", format!("/clients/{}/resume", percent_encode(&self.name)))
+    }
+}
+
+/// Whether a client is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientStanding {
+    pub client: DeviceId,
+    /// Since when it has been suspended, in seconds since 1970; `None`: it is let in.
+    pub suspended: Option<u64>,
+}
+
+/// End a client's sessions. It may come back at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KickClient {
+    /// Its ID, a registered ID or an alias of one of its services.
+    pub name: String,
+}
+
+impl ApiRequest for KickClient {
+    type Answer = ClientKicked;
+
+    fn target(&self) -> (&'static str, String) {
+        ("POST", format!("/clients/{}/kick", percent_encode(&self.name)))
+    }
+}
+
+/// Its sessions have been ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientKicked {
+    pub client: DeviceId,
+    /// So many.
+    pub sessions: usize,
+}
+
 /// Change what is written down of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelClient {
@@ -138,6 +199,8 @@ pub struct ClientView {
     pub created: u64,
     /// How its registration has ended.
     pub ended: Option<EndView>,
+    /// Since when its operator has kept it out, in seconds since 1970.
+    pub suspended: Option<u64>,
     pub online: bool,
     /// What is live of it.
     pub session: Option<LiveView>,
@@ -264,6 +327,7 @@ impl ClientView {
             fingerprint: row.fingerprint,
             key_words: row.fingerprint.words(),
             created: seconds(row.created),
+            suspended: row.suspended.map(seconds),
             ended: row.ended.map(|(at, by)| EndView { at: seconds(at), by }),
             online: session.is_some(),
             session: session.map(LiveView::new),

@@ -91,6 +91,8 @@ pub struct Explained {
     pub client: Option<DeviceId>,
     /// Whether that client is connected.
     pub client_online: Option<bool>,
+    /// Its operator keeps it out.
+    pub client_suspended: bool,
     /// What a probe of the way from the server to the service has come to, made just now; `None` when none was made.
     #[serde(rename = "trial")]
     pub probe: Option<ProbeResult>,

@@ -32,8 +32,9 @@ pub use self::aliases::{
 pub use self::certificates::{CertificateView, CertificatesShown, MissingCertificate, RenewCertificates};
 pub use self::changes::ListChanges;
 pub use self::clients::{
-    BreachView, ClientLabelled, ClientList, ClientView, EndView, LabelClient, ListClients, LiveView,
-    RevokeClient, Revoked, ServiceView, ShowClient,
+    BreachView, ClientKicked, ClientLabelled, ClientList, ClientStanding, ClientView, EndView, KickClient,
+    LabelClient, ListClients, LiveView, ResumeClient, RevokeClient, Revoked, ServiceView, ShowClient,
+    SuspendClient,
 };
 pub(crate) use self::clients::{Clients, FrontStates, PublicSide};
 pub use self::explain::{

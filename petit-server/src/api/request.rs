@@ -6,10 +6,11 @@ use super::visitors::{key_name, policy_name};
 
 use super::{
     AddAlias, CreateKey, ExplainUrl, GetReadiness, GetRollout, GetSettings, GetStatus, GetVersion,
-    HaltRollout, LabelClient, ListAliases, ListChanges, ListClients, ListInvites, ListKeys, ListPolicies,
-    MakeBackup, MakeInvite, MovePolicyToFile, Ping, ReloadConfig, RemoveAlias, RemovePolicy,
-    RenewCertificates, RestartServer, ResumeRollout, RevokeClient, RevokeKey, RollBack, SetLogLevel,
-    SetPolicy, ShowClient, ShowPolicy, StartRollout, StopServer, TestPolicy, WidenRollout, WithdrawInvite,
+    HaltRollout, KickClient, LabelClient, ListAliases, ListChanges, ListClients, ListInvites, ListKeys,
+    ListPolicies, MakeBackup, MakeInvite, MovePolicyToFile, Ping, ReloadConfig, RemoveAlias, RemovePolicy,
+    RenewCertificates, RestartServer, ResumeClient, ResumeRollout, RevokeClient, RevokeKey, RollBack,
+    SetLogLevel, SetPolicy, ShowClient, ShowPolicy, StartRollout, StopServer, SuspendClient, TestPolicy,
+    WidenRollout, WithdrawInvite,
 };
 
 /// A request to a server: one variant for each.
@@ -23,6 +24,9 @@ pub enum AdminRequest {
     ListClients(ListClients),
     ShowClient(ShowClient),
     RevokeClient(RevokeClient),
+    SuspendClient(SuspendClient),
+    ResumeClient(ResumeClient),
+    KickClient(KickClient),
     LabelClient(LabelClient),
     ListAliases(ListAliases),
     AddAlias(AddAlias),
@@ -71,6 +75,13 @@ impl AdminRequest {
             ("GET", ["clients"]) => Self::ListClients(ListClients),
             ("GET", ["clients", name]) => Self::ShowClient(ShowClient { name: (*name).to_owned() }),
             ("POST", ["clients", id, "revoke"]) => Self::RevokeClient(RevokeClient { id: (*id).to_owned() }),
+            ("POST", ["clients", name, "suspend"]) => {
+                Self::SuspendClient(SuspendClient { name: (*name).to_owned() })
+            }
+            ("POST", ["clients", name, "resume"]) => {
+                Self::ResumeClient(ResumeClient { name: (*name).to_owned() })
+            }
+            ("POST", ["clients", name, "kick"]) => Self::KickClient(KickClient { name: (*name).to_owned() }),
             ("POST", ["clients", name, "labels"]) => Self::LabelClient(LabelClient::read(name, request)?),
             ("GET", ["aliases"]) => Self::ListAliases(ListAliases),
             ("POST", ["aliases"]) => Self::AddAlias(request.read_body()?),

@@ -29,7 +29,7 @@ impl Directory {
 
     /// Holds visits to what the process that serves in this one's place has told.
     pub fn follow(&self, followed: Followed) {
-        let Followed { policies, tagged, aliases, aliases_gone } = followed;
+        let Followed { policies, tagged, suspended, aliases, aliases_gone } = followed;
         let mut concerned = Change::default();
         if let Some(FollowedPolicies { registry, file, keys }) = policies {
             let _in_turn = self.policies_turn();
@@ -40,7 +40,8 @@ impl Directory {
         }
         self.tell(concerned);
         let added = Tables { aliases, ..Tables::default() };
-        let named = self.write().apply(Delta { added, tagged, aliases_gone, ..Delta::default() }, None);
+        let named =
+            self.write().apply(Delta { added, tagged, suspended, aliases_gone, ..Delta::default() }, None);
         self.tell(named);
     }
 

@@ -1,5 +1,6 @@
-//! What a process that finishes what is under way hears of the one that serves in its place: whom policies let in. Its
-//! visitors may have connections left that carry one more request, and that is held to what is in force then.
+//! What a process that finishes what is under way hears of the one that serves in its place: whom policies let in, and
+//! which clients are suspended. Its visitors may have connections left that carry one more request, and that is held to
+//! what is in force then.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::registry::{Delta, Policy, StoredKey, Timestamp};
 pub enum Told {
     /// Policies or keys; see [`Directory::rules`](super::Directory::rules).
     Rules,
-    /// What policies name services by.
+    /// What policies name services by, and which clients are suspended.
     Names(Arc<Followed>),
 }
 
@@ -28,6 +29,8 @@ pub struct Followed {
     pub(super) policies: Option<FollowedPolicies>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) tagged: Vec<(DeviceId, BTreeSet<Tag>)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) suspended: Vec<(DeviceId, bool)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) aliases: Vec<(Alias, RegisteredId)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -75,6 +78,7 @@ impl Told {
         let names = Followed {
             policies: None,
             tagged: delta.tagged.clone(),
+            suspended: delta.suspended.clone(),
             aliases: delta.added.aliases.clone(),
             aliases_gone: delta.aliases_gone.clone(),
         };

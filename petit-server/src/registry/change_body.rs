@@ -83,6 +83,11 @@ pub enum ChangeBody {
         before: String,
         name: String,
     },
+    /// It stays registered, and is kept out.
+    ClientSuspended {},
+    ClientResumed {},
+    /// Its sessions were ended; it could come back at once.
+    ClientKicked {},
     ClientRevoked {
         services: Vec<RegisteredId>,
         aliases: Vec<Alias>,

@@ -174,7 +174,7 @@ impl<R: Rows> Registry<'_, R> {
         };
         self.rows.insert_device(&device).await?;
         let tags = labels.tags.clone();
-        self.delta.added.devices.push(Device { id, key: device.key, name, tags });
+        self.delta.added.devices.push(Device { id, key: device.key, name, tags, is_suspended: false });
         Ok(id)
     }
 

@@ -40,6 +40,7 @@ mod rollouts;
 mod rows;
 mod rules;
 mod services;
+mod standing;
 mod timestamp;
 
 pub use self::change::{
@@ -69,6 +70,7 @@ pub use self::rollout::{
 };
 pub use self::rows::{InviteUse, NewDevice, Rows, StoredDevice, StoredInvite, StoredService, Tombstone};
 pub use self::rules::Registry;
+pub use self::standing::Suspension;
 pub use self::timestamp::Timestamp;
 
 #[cfg(test)]

@@ -76,6 +76,8 @@ pub struct DeviceRow {
     pub software: String,
     /// When it registered.
     pub created: SystemTime,
+    /// Since when the operator has kept it out, if so.
+    pub suspended: Option<SystemTime>,
     /// When its registration ended, and by whom.
     pub ended: Option<(SystemTime, EndedBy)>,
     /// Its services.
@@ -140,6 +142,8 @@ pub struct Device {
     pub name: String,
     /// What policies may name it by.
     pub tags: BTreeSet<Tag>,
+    /// The operator keeps it out.
+    pub is_suspended: bool,
 }
 
 /// A registered service, as lookups need it.
@@ -173,6 +177,8 @@ pub struct Delta {
     pub renamed: Vec<(DeviceId, String)>,
     /// Devices that have other tags.
     pub tagged: Vec<(DeviceId, BTreeSet<Tag>)>,
+    /// Devices that are kept out from then on, or are so no longer.
+    pub suspended: Vec<(DeviceId, bool)>,
     /// Devices that are gone.
     pub devices_gone: Vec<DeviceId>,
     /// Services that are gone.

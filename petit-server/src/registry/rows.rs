@@ -51,6 +51,8 @@ pub struct StoredDevice {
     pub name: String,
     /// Its registration has ended.
     pub is_ended: bool,
+    /// Since when the operator has kept it out, if so.
+    pub suspended: Option<Timestamp>,
 }
 
 impl StoredDevice {
@@ -160,6 +162,13 @@ pub trait Rows: Send {
         &mut self,
         id: &DeviceId,
         name: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// `None`: it is not kept out any more.
+    fn set_device_suspended(
+        &mut self,
+        id: &DeviceId,
+        since: Option<Timestamp>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     fn set_device_ended(

@@ -190,5 +190,5 @@ impl<R: Rows> Registry<'_, R> {
 /// What lookups need of a service.
 fn lookup(service: &StoredService) -> Service {
     let StoredService { id, device, name, kind, port } = service.clone();
-    Service { route: Route { id, device, name, kind, policy: None }, port }
+    Service { route: Route { id, device, name, kind, policy: None, is_suspended: false }, port }
 }

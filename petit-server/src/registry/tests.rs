@@ -4,6 +4,7 @@ mod labels;
 mod memory;
 mod policies;
 mod rollouts;
+mod standing;
 
 use std::net::IpAddr;
 use std::sync::Arc;

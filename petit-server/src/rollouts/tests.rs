@@ -10,7 +10,7 @@ use petit_host::update::{Artifact, Bundle, Channel, Manifest, ReleaseKey, Time};
 use petit_relay::{Access, EnrolRequest, ReleaseFile, Releases};
 
 use super::*;
-use crate::registry::{Labels, NewInvite, RegistrationLimits};
+use crate::registry::{Labels, NewInvite, RegistrationLimits, Suspension};
 use crate::store::sqlite::SqliteStore;
 
 const LINUX: &str = "petit-client-linux-x86_64";
@@ -243,6 +243,21 @@ async fn a_client_that_came_back_halts_it_and_what_is_under_way() {
     // The gate looks at it no more.
     bed.judge(0..0).await;
     assert_eq!(bed.standing().await.rollout, standing.rollout);
+}
+
+#[tokio::test]
+async fn what_a_suspended_client_has_said_halts_nothing() {
+    let bed = Bed::with(5).await;
+    let release = bed.put(1, &[(LINUX, "0.2.0")]).await;
+    bed.start(&release, "100%", Duration::ZERO).await;
+    bed.says(1, "0.2.0", UpdateState::PutBack);
+    let suspend = |to| bed.directory.suspend(bed.clients[1], to, Actor::Operator);
+    suspend(Suspension::Suspend).await.unwrap();
+    bed.judge(0..0).await;
+    assert!(bed.standing().await.rollout.is_running());
+    suspend(Suspension::Resume).await.unwrap();
+    bed.judge(0..0).await;
+    assert!(!bed.standing().await.rollout.is_running(), "what it says counts again");
 }
 
 #[tokio::test]

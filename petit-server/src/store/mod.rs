@@ -21,7 +21,7 @@ use petit_relay::policy::KeyHash;
 use crate::registry::{
     Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
     LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Rollout, RolloutPlan,
-    RolloutStep, StoreError, StoredKey, StoredReport, Successor, Tables, VisitorRules,
+    RolloutStep, StoreError, StoredKey, StoredReport, Successor, Suspension, Tables, VisitorRules,
 };
 
 /// What a store's methods return.
@@ -65,6 +65,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends a device's registration for good.
     fn revoke(&self, device: DeviceId, actor: Actor) -> StoreFuture<'_, Delta>;
+
+    /// Keeps a device out that stays registered, or lets it in again.
+    fn suspend(&self, device: DeviceId, to: Suspension, actor: Actor) -> StoreFuture<'_, Delta>;
+
+    /// Writes down that a device's sessions are ended.
+    fn note_kick(&self, device: DeviceId, actor: Actor) -> StoreFuture<'_, Delta>;
 
     /// Ends a device's registration for good, because its client wants it.
     fn unregister(&self, device: DeviceId) -> StoreFuture<'_, Delta>;

@@ -18,7 +18,8 @@ use super::{Store, StoreFuture};
 use crate::registry::{
     Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
     LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Rollout, RolloutPlan,
-    RolloutStep, StoreError, StoreErrorKind, StoredKey, StoredReport, Successor, Tables, VisitorRules,
+    RolloutStep, StoreError, StoreErrorKind, StoredKey, StoredReport, Successor, Suspension, Tables,
+    VisitorRules,
 };
 
 /// Where the registry is kept.
@@ -148,6 +149,14 @@ impl Store for Yielding {
 
     fn unregister(&self, device: DeviceId) -> StoreFuture<'_, Delta> {
         asked!(self, unregister(device))
+    }
+
+    fn suspend(&self, device: DeviceId, to: Suspension, actor: Actor) -> StoreFuture<'_, Delta> {
+        asked!(self, suspend(device, to, actor))
+    }
+
+    fn note_kick(&self, device: DeviceId, actor: Actor) -> StoreFuture<'_, Delta> {
+        asked!(self, note_kick(device, actor))
     }
 
     fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> StoreFuture<'_, (Labels, Delta)> {

@@ -67,6 +67,10 @@ impl Access for Policed {
         self.directory.device(key)
     }
 
+    fn is_suspended(&self, device: &DeviceId) -> bool {
+        self.directory.is_suspended(device)
+    }
+
     fn is_called(&self, device: &DeviceId, name: &Text<64>) -> bool {
         self.directory.is_called(device, name)
     }

@@ -37,6 +37,10 @@ impl Access for Faulty {
         None
     }
 
+    fn is_suspended(&self, _: &DeviceId) -> bool {
+        false
+    }
+
     fn is_called(&self, _: &DeviceId, _: &Text<64>) -> bool {
         false
     }

@@ -164,6 +164,9 @@ pub const WIDE: &str = "wide";
 /// The feature of an agent that understands [`GrantRefusal::PortBusy`].
 pub const BUSY_PORT: &str = "busy_port";
 
+/// The feature of an agent that understands [`Refusal::Suspended`].
+pub const SUSPENDED: &str = "suspended";
+
 /// Features by their names.
 pub fn features<const N: usize>(names: [&str; N]) -> Vec<Text<32>> {
     names.map(Text::lossy).into()
@@ -381,6 +384,9 @@ pub enum Refusal {
     InUseElsewhere,
     /// The hello speaks another protocol version.
     VersionMismatch,
+    /// The vendor's operator keeps the device out for the time being; it is still registered. Only for agents with the
+    /// feature [`SUSPENDED`], others are told [`Refusal::Busy`].
+    Suspended,
     /// No room at the moment.
     Busy,
     /// The hello, or what followed, broke the protocol.

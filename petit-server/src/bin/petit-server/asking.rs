@@ -6,9 +6,9 @@ use petit_host::exit::ExitCode;
 use petit_host::logs::Level;
 use petit_host::terminal::{self, Ask};
 use petit_server::api::{
-    AddAlias, ClientView, ExplainUrl, GetReadiness, GetStatus, LabelClient, ListAliases, ListClients,
-    ListInvites, MakeInvite, Ping, PolicyLost, RemoveAlias, RevokeClient, SetLogLevel, ShowClient,
-    SupposedVisitor, WithdrawInvite,
+    AddAlias, ClientView, ExplainUrl, GetReadiness, GetStatus, KickClient, LabelClient, ListAliases,
+    ListClients, ListInvites, MakeInvite, Ping, PolicyLost, RemoveAlias, ResumeClient, RevokeClient,
+    SetLogLevel, ShowClient, SupposedVisitor, SuspendClient, WithdrawInvite,
 };
 use petit_server::folder::Folder;
 use petit_server::registry::LabelEdit;
@@ -115,6 +115,36 @@ impl<'a> Asking<'a> {
             tags => format!("\nIt did not have: {}.", show::joined(tags)),
         };
         self.say(&format!("{}{had_not}", show::labelled(&labelled)), &labelled);
+        Ok(())
+    }
+
+    pub(crate) async fn suspend(&self, name: &str) -> Result<(), Failure> {
+        let answer = self.either.ask(&SuspendClient { name: name.to_owned() }).await?;
+        let client = answer.client;
+        let text = format!(
+            "{client} is suspended: it stays registered and is not let in. Let it in again with: petit-server clients resume {client}"
+        );
+        self.say(&text, &answer);
+        Ok(())
+    }
+
+    pub(crate) async fn resume(&self, name: &str) -> Result<(), Failure> {
+        let answer = self.either.ask(&ResumeClient { name: name.to_owned() }).await?;
+        self.say(
+            &format!("{} is let in again, and comes back within half a minute.", answer.client),
+            &answer,
+        );
+        Ok(())
+    }
+
+    pub(crate) async fn kick(&self, name: &str) -> Result<(), Failure> {
+        let answer = self.either.ask(&KickClient { name: name.to_owned() }).await?;
+        let client = answer.client;
+        let text = match answer.sessions {
+            0 => format!("{client} is not connected: there was nothing to end."),
+            _ => format!("The connection of {client} is ended; it comes back by itself."),
+        };
+        self.say(&text, &answer);
         Ok(())
     }
 

@@ -187,6 +187,12 @@ fn tunnel(found: &Explained) -> String {
     if !found.server_running {
         return "? tunnel: no server runs, so no client is connected.".to_owned();
     }
+    if found.client_suspended {
+        let client = found.client.map(|client| format!(" {client}")).unwrap_or_default();
+        return format!(
+            "✘ tunnel: the client is suspended; let it in again with: petit-server clients resume{client}"
+        );
+    }
     if found.client_online != Some(true) {
         return "✘ tunnel: the client is not connected.".to_owned();
     }

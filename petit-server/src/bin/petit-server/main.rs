@@ -225,6 +225,9 @@ async fn ask(verb: &Verb, asking: &Asking<'_>) -> Result<(), Failure> {
         Verb::Clients { verb: ClientsVerb::Note { id, text } } => {
             asking.label(id, LabelEdit { note: Some(text.clone()), ..LabelEdit::default() }).await
         }
+        Verb::Clients { verb: ClientsVerb::Suspend { id } } => asking.suspend(id).await,
+        Verb::Clients { verb: ClientsVerb::Resume { id } } => asking.resume(id).await,
+        Verb::Clients { verb: ClientsVerb::Kick { id } } => asking.kick(id).await,
         Verb::Clients { verb: ClientsVerb::Revoke { id, yes } } => {
             asking.revoke(id, Ask::Always.unless(*yes)).await
         }

@@ -44,9 +44,10 @@ fn called(client: &ClientView) -> String {
     if note.is_empty() { name.clone() } else { format!("{name} ({note})") }
 }
 
-/// The original's marks: `+` online, `/` leaving, `-` away.
+/// The original's marks: `+` online, `/` leaving, `-` away. Ours: `x` suspended.
 fn mark(client: &ClientView) -> &'static str {
     match &client.session {
+        _ if client.suspended.is_some() && client.is_registered() => "x",
         _ if !client.online => "-",
         Some(session) if session.leaving => "/",
         Some(_) | None => "+",
@@ -55,6 +56,9 @@ fn mark(client: &ClientView) -> &'static str {
 
 /// How a service is, by what its client says; a client may be connected and not offer it.
 fn health(client: &ClientView, service: &ServiceView) -> String {
+    if client.suspended.is_some() {
+        return "suspended".to_owned();
+    }
     if !client.online {
         return "away".to_owned();
     }
@@ -363,6 +367,7 @@ pub(crate) fn clients(clients: &[ClientView], all: usize) -> String {
         let services: Vec<&str> = client.services.iter().map(|service| service.name.as_str()).collect();
         let online = client.session.as_ref().and_then(|session| since(session.since));
         let online = match (online, client.ended) {
+            (_, None) if client.suspended.is_some() => "suspended".to_owned(),
             (Some(since), _) => format!("for {}", ago(since)),
             (None, Some(EndView { by: EndedBy::Client, .. })) => "unregistered by the customer".to_owned(),
             (None, Some(EndView { by: EndedBy::Operator, .. })) => "revoked".to_owned(),
@@ -395,6 +400,9 @@ pub(crate) fn client(client: &ClientView) -> String {
     line("its words", client.key_words.english.clone());
     line("", client.key_words.german.clone());
     line("software", client.software.clone());
+    if let Some(at) = client.suspended.filter(|_| client.is_registered()) {
+        line("suspended", format!("since {}: it is not let in", date(at)));
+    }
     if let Some(EndView { at, by }) = client.ended {
         let by = match by {
             EndedBy::Operator => "operator",

@@ -396,6 +396,28 @@ pub(crate) enum ClientsVerb {
         /// The line; an empty one takes it away
         text: Note,
     },
+    /// Keep a client out for the time being: it stays registered, with its names, and its connections are closed within a
+    /// second
+    ///
+    /// Its visitors are told that it is suspended, and the customer is told to ask you. Roll-outs do not wait for it, and
+    /// what it has said of them does not count.
+    Suspend {
+        /// Its ID, a registered ID or an alias of one of its services
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+    },
+    /// Let a client in again that was suspended; it comes back within half a minute
+    Resume {
+        /// Its ID, a registered ID or an alias of one of its services
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+    },
+    /// End a client's connection, and what is under way in it; it comes back at once
+    Kick {
+        /// Its ID, a registered ID or an alias of one of its services
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+    },
     /// End a client's registration for good; its connections are closed within a second
     Revoke {
         /// The client's own ID, as `clients list` shows it

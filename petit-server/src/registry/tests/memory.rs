@@ -107,6 +107,7 @@ impl Rows for MemoryRows {
             key: device.key.clone(),
             name: device.name.clone(),
             is_ended: false,
+            suspended: None,
         };
         self.devices.push((stored, device.key.clone()));
         self.labels.insert(device.id, device.labels.clone());
@@ -124,6 +125,15 @@ impl Rows for MemoryRows {
 
     async fn set_device_name(&mut self, id: &DeviceId, name: &str) -> Result<(), StoreError> {
         name.clone_into(&mut self.known(id).name);
+        self.wrote()
+    }
+
+    async fn set_device_suspended(
+        &mut self,
+        id: &DeviceId,
+        since: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        self.known(id).suspended = since;
         self.wrote()
     }
 

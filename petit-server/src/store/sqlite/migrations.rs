@@ -25,7 +25,7 @@ use crate::registry::{Actor, Change, Rows, StoreError, StoreErrorKind, Tables, T
 pub(super) const APPLICATION: i64 = 0x5074_6974;
 
 /// What leads from each form to the next one, from none to form 1 first.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("registry", include_str!("migrations/1_registry.sql")),
     ("events of clients", include_str!("migrations/2_events_of_clients.sql")),
     ("changes", include_str!("migrations/3_changes.sql")),
@@ -34,6 +34,7 @@ const FILES: [(&str, &str); 8] = [
     ("tags and notes", include_str!("migrations/6_tags_and_notes.sql")),
     ("roll-outs", include_str!("migrations/7_rollouts.sql")),
     ("targets of clients", include_str!("migrations/8_targets.sql")),
+    ("suspended clients", include_str!("migrations/9_suspended_clients.sql")),
 ];
 /// The form that this version writes.
 pub(super) const FORM: i64 = FILES.len() as i64;

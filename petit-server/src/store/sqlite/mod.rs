@@ -30,8 +30,8 @@ use super::{Store, StoreFuture};
 use crate::registry::{
     Actor, AliasRow, AnnouncedRow, ChangePage, Delta, DeviceRow, EnrolledRow, EnrolmentTerms, InviteRow,
     LabelEdit, Labels, NewInvite, NewKey, Policy, PolicyEdit, RegistrationLimits, Registry, Rollout,
-    RolloutPlan, RolloutStep, Rows, StoreError, StoreErrorKind, StoredKey, StoredReport, Successor, Tables,
-    Timestamp, VisitorRules,
+    RolloutPlan, RolloutStep, Rows, StoreError, StoreErrorKind, StoredKey, StoredReport, Successor,
+    Suspension, Tables, Timestamp, VisitorRules,
 };
 
 /// The registry in a SQLite file.
@@ -325,6 +325,14 @@ impl Store for SqliteStore {
 
     fn unregister(&self, device: DeviceId) -> StoreFuture<'_, Delta> {
         Box::pin(self.write(async move |rows| rules(rows).unregister(device).await))
+    }
+
+    fn suspend(&self, device: DeviceId, to: Suspension, actor: Actor) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).suspend(device, to, actor).await))
+    }
+
+    fn note_kick(&self, device: DeviceId, actor: Actor) -> StoreFuture<'_, Delta> {
+        Box::pin(self.write(async move |rows| rules(rows).note_kick(device, actor).await))
     }
 
     fn label(&self, device: DeviceId, edit: LabelEdit, actor: Actor) -> StoreFuture<'_, (Labels, Delta)> {

@@ -17,13 +17,16 @@ use crate::registry::{
 /// All that lookups need.
 pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Tables, StoreError> {
     let mut tables = Tables::default();
-    let rows = sqlx::query("SELECT id, key, name, note, tags FROM devices WHERE ended_at IS NULL")
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows =
+        sqlx::query("SELECT id, key, name, note, tags, suspended_at FROM devices WHERE ended_at IS NULL")
+            .fetch_all(&mut *connection)
+            .await?;
     for row in rows {
         let key = key(row.try_get("key")?)?;
         let id = parsed(row.try_get("id")?, "device ID")?;
-        tables.devices.push(Device { id, key, name: row.try_get("name")?, tags: labels(&row)?.tags });
+        let is_suspended = row.try_get::<Option<i64>, _>("suspended_at")?.is_some();
+        let (name, tags) = (row.try_get("name")?, labels(&row)?.tags);
+        tables.devices.push(Device { id, key, name, tags, is_suspended });
     }
     let rows = sqlx::query("SELECT id, device, name, kind, port FROM services WHERE ended_at IS NULL")
         .fetch_all(&mut *connection)
@@ -31,7 +34,10 @@ pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Tables, St
     for row in rows {
         let ServiceRow { id, name, kind, port, .. } = service_row(&row)?;
         let device = parsed(row.try_get("device")?, "device ID")?;
-        tables.services.push(Service { route: Route { id, device, name, kind, policy: None }, port });
+        tables.services.push(Service {
+            route: Route { id, device, name, kind, policy: None, is_suspended: false },
+            port,
+        });
     }
     let rows: Vec<(String, String)> =
         sqlx::query_as("SELECT alias, service FROM aliases").fetch_all(&mut *connection).await?;
@@ -84,7 +90,7 @@ fn invite(row: &SqliteRow) -> Result<InviteRow, StoreError> {
 
 /// A device, its services and their aliases, a row for each alias; one for what has none.
 const DEVICES: &str = "SELECT d.id AS device, d.key, d.name AS called, d.software, d.created_at, d.ended_at, \
-     d.ended_by, d.note, d.tags, \
+     d.ended_by, d.suspended_at, d.note, d.tags, \
      s.id, s.name, s.kind, s.port, a.alias \
      FROM devices d \
      LEFT JOIN services s ON s.device = d.id AND s.ended_at IS NULL \
@@ -150,6 +156,7 @@ fn device_row(id: DeviceId, row: &SqliteRow) -> Result<DeviceRow, StoreError> {
         labels: labels(row)?,
         software: row.try_get("software")?,
         created: Timestamp(row.try_get("created_at")?).into(),
+        suspended: row.try_get::<Option<i64>, _>("suspended_at")?.map(|at| Timestamp(at).into()),
         ended: ended_at.map(|at| (Timestamp(at).into(), by)),
         services: Vec::new(),
     })

@@ -72,7 +72,7 @@ impl Rows for SqliteConnection {
     }
 
     async fn device(&mut self, id: &DeviceId) -> Result<Option<StoredDevice>, StoreError> {
-        let row = sqlx::query("SELECT id, key, name, ended_at FROM devices WHERE id = ?")
+        let row = sqlx::query("SELECT id, key, name, ended_at, suspended_at FROM devices WHERE id = ?")
             .bind(id.as_str())
             .fetch_optional(self)
             .await?;
@@ -80,7 +80,7 @@ impl Rows for SqliteConnection {
     }
 
     async fn device_by_key(&mut self, key: &PublicKey) -> Result<Option<StoredDevice>, StoreError> {
-        let row = sqlx::query("SELECT id, key, name, ended_at FROM devices WHERE key = ?")
+        let row = sqlx::query("SELECT id, key, name, ended_at, suspended_at FROM devices WHERE key = ?")
             .bind(key.as_bytes())
             .fetch_optional(self)
             .await?;
@@ -124,6 +124,19 @@ impl Rows for SqliteConnection {
     async fn set_device_name(&mut self, id: &DeviceId, name: &str) -> Result<(), StoreError> {
         sqlx::query("UPDATE devices SET name = ? WHERE id = ?")
             .bind(name)
+            .bind(id.as_str())
+            .execute(self)
+            .await?;
+        Ok(())
+    }
+
+    async fn set_device_suspended(
+        &mut self,
+        id: &DeviceId,
+        since: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE devices SET suspended_at = ? WHERE id = ?")
+            .bind(since.map(|since| since.0))
             .bind(id.as_str())
             .execute(self)
             .await?;
@@ -470,6 +483,7 @@ fn device(row: &SqliteRow) -> Result<StoredDevice, StoreError> {
         key: key(row.try_get("key")?)?,
         name: row.try_get("name")?,
         is_ended: row.try_get::<Option<i64>, _>("ended_at")?.is_some(),
+        suspended: row.try_get::<Option<i64>, _>("suspended_at")?.map(Timestamp),
     })
 }
 

@@ -115,7 +115,7 @@ async fn an_invite_registers_one_device_once() {
     let bed = bed.reopened().await;
     let tables = bed.store.load().await.unwrap();
     let (name, tags) = ("Anna's laptop".into(), std::collections::BTreeSet::default());
-    let device = Device { id: enrolled.device, key: first, name, tags };
+    let device = Device { id: enrolled.device, key: first, name, tags, is_suspended: false };
     assert_eq!(tables.devices, [device]);
     assert_eq!(tables.aliases, [("acme".parse().unwrap(), enrolled.id)]);
     let invites = bed.store.invites().await.unwrap();

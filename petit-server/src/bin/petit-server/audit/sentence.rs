@@ -59,6 +59,11 @@ fn of_body(body: &ChangeBody) -> String {
         ]),
         ChangeBody::ClientLabelled { tags, note } => of_labels(tags, note),
         ChangeBody::ClientRenamed { before, name } => format!("is called {name:?} now, and was {before:?}"),
+        ChangeBody::ClientSuspended {} => {
+            "suspended: it stays registered, and is not let in until it is resumed".to_owned()
+        }
+        ChangeBody::ClientResumed {} => "resumed: it is let in again".to_owned(),
+        ChangeBody::ClientKicked {} => "its connection was ended; it may come back at once".to_owned(),
         ChangeBody::ClientRevoked { services, aliases } => {
             format!("revoked; {}", gone(services, aliases))
         }
@@ -234,6 +239,9 @@ mod tests {
         ),
         ("client-labelled", r#"{"tags":[],"note":""}"#, "has no tags now, no note"),
         ("client-renamed", r#"{"before":"x","name":"y"}"#, r#"is called "y" now, and was "x""#),
+        ("client-suspended", "{}", "suspended: it stays registered, and is not let in until it is resumed"),
+        ("client-resumed", "{}", "resumed: it is let in again"),
+        ("client-kicked", "{}", "its connection was ended; it may come back at once"),
         (
             "client-revoked",
             r#"{"services":["ID"],"aliases":["acme","shop"]}"#,
