@@ -280,7 +280,7 @@ async fn the_answers_of_the_servers_socket_and_of_its_commands_keep_their_form()
         &["clients", "suspend", &device],
         &["clients", "list"],
         &["clients", "show", &device],
-        &["explain", "shop"],
+        &["explain", &web],
         &["clients", "suspend", "nobody"],
         &["clients", "resume", &device],
         &["clients", "kick", &device],
