@@ -5,7 +5,6 @@
 
 mod commands;
 mod overview;
-mod readiness;
 mod rollout;
 mod standing;
 mod visitors;
@@ -31,8 +30,8 @@ use crate::api::{
     AddAlias, AdminRequest, AliasAdded, AliasRemoved, BackedUp, CertificateView, CertificatesShown,
     ClientLabelled, ConfigReloaded, ExplainUrl, Explained, FrontStates, FrontView, InviteMade,
     InviteWithdrawn, LabelClient, LogLevel, MakeBackup, MakeInvite, MissingCertificate, PhaseView,
-    PolicyLost, Pong, RemoveAlias, RestartServer, Revoked, ServerRestarted, ServerStopped, ServerVersion,
-    SetLogLevel, WaitsFor,
+    PolicyLost, Pong, Readiness, RemoveAlias, RestartServer, Revoked, ServerRestarted, ServerStopped,
+    ServerVersion, SetLogLevel, WaitsFor,
 };
 use crate::backup::{self, BackupError};
 use crate::certificate::{self, Certificate};
@@ -125,7 +124,9 @@ impl Admin {
     async fn answer(&self, asked: AdminRequest, actor: Actor) -> ApiResult<Reply> {
         match asked {
             AdminRequest::Ping(_) => Ok(Reply::of(&Pong { pong: true })),
-            AdminRequest::Readiness(_) => reply(self.readiness()),
+            AdminRequest::Readiness(_) => {
+                reply(self.running().map(|running| Readiness { not_ready: running.server.not_ready() }))
+            }
             AdminRequest::Version(_) => Ok(Reply::of(&ServerVersion { software: SOFTWARE.to_owned() })),
             AdminRequest::Status(_) => self.status().await.map(Reply::Text),
             AdminRequest::Settings(_) => reply(self.settings()),

@@ -382,6 +382,11 @@ impl Directory {
         self.read().aliases_of.values().flatten().cloned().collect()
     }
 
+    /// How many registered devices are kept out.
+    pub fn suspended(&self) -> usize {
+        self.read().devices.values().filter(|registered| registered.is_suspended).count()
+    }
+
     /// Number of devices and services.
     pub fn counts(&self) -> (usize, usize) {
         let tables = self.read();

@@ -27,11 +27,13 @@ pub mod folder;
 pub mod fronts;
 pub mod load;
 pub mod memory;
+pub mod metrics;
 pub mod registry;
 pub mod releases;
 pub mod rollouts;
 pub mod server;
 pub mod store;
+pub mod visit_counters;
 
 /// Program and version, as clients and operators see it.
 pub const SOFTWARE: &str = concat!("petit-server ", env!("CARGO_PKG_VERSION"));

@@ -5,6 +5,7 @@ pub mod handover;
 pub mod left;
 mod offline;
 mod prepare;
+mod readiness;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ use crate::rollouts::Rollouts;
 use crate::store::Store;
 use crate::store::sqlite::{Migration, SqliteStore};
 use crate::store::yielding::{Yielded, Yielding};
+use crate::visit_counters::VisitCounters;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -137,10 +139,14 @@ pub struct Server {
     settings: Mutex<Settings>,
     /// `None`: there is none.
     access_log: Option<AccessLog>,
+    /// `None`: nobody asks what visits came to.
+    visits: Option<Arc<VisitCounters>>,
+    /// Where that is read, once it is.
+    metrics_at: Mutex<Option<SocketAddr>>,
     store: Arc<Yielding>,
     /// The registry, while it is not certain whether another process keeps it.
     yielded: Mutex<Option<Yielded>>,
-    phase: Mutex<Phase>,
+    phase: watch::Sender<Phase>,
     /// What the processes before this one still wait for.
     elders: Mutex<Vec<WaitsFor>>,
     /// Registrations that have ended since before this server served; `None` once somebody listens.
@@ -505,12 +511,32 @@ impl Server {
 
     /// What it is about.
     pub fn phase(&self) -> Phase {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.phase.borrow()
+    }
+
+    /// Tells what it is about, now and whenever that is something else.
+    pub fn watch_phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// What its visits have come to, where that is counted, and the address at which that is to be read.
+    pub fn visits(&self) -> Option<(Arc<VisitCounters>, SocketAddr)> {
+        Some((Arc::clone(self.visits.as_ref()?), self.config.metrics_bind?))
+    }
+
+    /// Where its metrics are read; `None`: nowhere, or nowhere yet.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        *self.metrics_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of where its metrics are read.
+    pub fn set_metrics_address(&self, address: SocketAddr) {
+        *self.metrics_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 
     /// Takes note of what it is about.
     pub fn set_phase(&self, phase: Phase) {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        self.phase.send_replace(phase);
     }
 
     /// Each device whose registration this process ends: from before it served when called for the first time,

@@ -35,6 +35,7 @@ mod languages;
 mod local_api;
 mod many;
 mod many_services;
+mod metrics;
 mod named;
 mod names;
 mod network;

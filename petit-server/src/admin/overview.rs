@@ -38,6 +38,7 @@ impl Admin {
         };
         let (config, log) = (server.folder.config.clone(), server.folder.log());
         let (http, tls, since) = (server.http, server.tls, server.since);
+        let metrics = server.metrics_address();
         let (releases, rollout_halted) = (server.folder.releases(), server.rollouts.halted());
         self.write_clients(move |clients| {
             let names = PublicNames { endpoint: &endpoint, aliases: directory.all_aliases() };
@@ -56,6 +57,7 @@ impl Admin {
                 keyless: visitors::keyless(&directory),
                 key_words: terms.pins.first().map(Fingerprint::words),
                 log,
+                metrics,
                 needs_restart: settings.needs_restart.into_iter().map(str::to_owned).collect(),
                 // It walks over the places of all clients.
                 now: load::view(&relay),

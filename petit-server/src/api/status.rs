@@ -69,6 +69,8 @@ pub struct Status<C = Vec<ClientView>> {
     pub key_words: Option<KeyWords>,
     /// The log file.
     pub log: PathBuf,
+    /// Where its metrics are read; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// Settings of the file that count only after a restart.
     pub needs_restart: Vec<String>,
     /// What is going on.

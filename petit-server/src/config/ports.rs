@@ -75,8 +75,11 @@ pub(super) fn collisions(config: &Config) -> Vec<Collision> {
         (config.secure_proxy_port, config.secure_proxy_port),
     );
     let tcp = config.tcp_ports.map(|ports| listener("tcp_ports", config.tcp_bind, ports));
+    let metrics = config.metrics_bind.map(|at| listener("metrics_bind", at.ip(), (at.port(), at.port())));
     let of_tcp = tcp.iter().flat_map(|tcp| [&http, &tls].map(|front| tcp.collides(front)));
-    std::iter::once(http.collides(&tls)).chain(of_tcp).flatten().collect()
+    let others = [Some(&http), Some(&tls), tcp.as_ref()].into_iter().flatten();
+    let of_metrics = metrics.iter().flat_map(|metrics| others.clone().map(|other| other.collides(metrics)));
+    std::iter::once(http.collides(&tls)).chain(of_tcp).chain(of_metrics).flatten().collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `[server]` as it is written: its keys, those of the original that are gone, and what each says when it is left out.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use petit_engine::limits;
@@ -46,6 +46,7 @@ pub(super) const SERVER: Table = Table(&[
     key("log_level", ValueKind::Value),
     key("log_size", ValueKind::Value),
     key("access_log", ValueKind::Value),
+    key("metrics_bind", ValueKind::Value),
     key("max_services", ValueKind::Value),
     key("invite_lifetime", ValueKind::Value),
     key("drain", ValueKind::Value),
@@ -95,6 +96,7 @@ pub(super) struct ServerForm {
     log_level: Option<Level>,
     log_size: Option<LogSize>,
     access_log: Option<AccessLogForm>,
+    metrics_bind: Option<SocketAddr>,
     max_services: Option<MaxServices>,
     invite_lifetime: Option<Lifetime>,
     drain: Option<Span<1, DRAIN_MAX_SECONDS>>,
@@ -147,6 +149,7 @@ impl ServerForm {
             log_level: self.log_level.unwrap_or_default(),
             log_size: self.log_size.map_or(LOG_SIZE, |size| size.0),
             access_log: self.access_log.unwrap_or_default(),
+            metrics_bind: self.metrics_bind,
             max_services: self.max_services.map_or(16, |max| max.0),
             invite_lifetime: self.invite_lifetime.map_or(limits::INVITE_LIFETIME, |lifetime| lifetime.0),
             drain: self.drain.map_or(limits::DRAIN, |span| span.0),

@@ -1,6 +1,6 @@
 //! What a server needs to know, as values that are right.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub struct Config {
     pub log_size: u64,
     /// Whether a line is written for each visit, and how.
     pub access_log: AccessLogForm,
+    /// Where metrics are read, by whoever reaches it; `None`: nowhere.
+    pub metrics_bind: Option<SocketAddr>,
     /// Services that one client may register.
     pub max_services: usize,
     /// How long an invite lasts unless its maker says otherwise.
@@ -107,6 +109,7 @@ impl Config {
             tcp_bind: _,
             trusted_proxies: _,
             access_log: _,
+            metrics_bind: _,
             legacy_errors: _,
             vitae: _,
             limits: _,

@@ -105,6 +105,7 @@ fn known(config: &Config) -> Vec<Known> {
         log_level,
         log_size,
         access_log,
+        metrics_bind,
         max_services,
         invite_lifetime,
         drain,
@@ -140,6 +141,7 @@ fn known(config: &Config) -> Vec<Known> {
         ("log_level", json!(log_level), reload),
         ("log_size", size(*log_size), reload),
         ("access_log", json!(access_log), restart),
+        ("metrics_bind", json!(metrics_bind), restart),
         ("legacy_errors", json!(legacy_errors), restart),
     ];
     let mut known: Vec<Known> = server.into_iter().flat_map(|setting| of("", setting.0, [setting])).collect();
@@ -274,6 +276,7 @@ mod tests {
         ("", "log_level", "\"debug\""),
         ("", "log_size", "\"2MB\""),
         ("", "access_log", "\"json\""),
+        ("", "metrics_bind", "\"127.0.0.1:9101\""),
         ("", "legacy_errors", "true"),
         ("fronts", "try_public", "false"),
         ("fronts", "private_networks", "[\"10.0.0.0/8\"]"),

@@ -11,7 +11,9 @@ use petit_engine::proto::control::Text;
 use petit_engine::secret::{Fingerprint, PrivateKey};
 use petit_host::lock::Lock;
 use petit_host::{files, harden, service};
-use petit_relay::{FrontSettings, LimitsConfig, ListenerKind, Observer, Relay, RelayConfig, Releases};
+use petit_relay::{
+    FrontSettings, LimitsConfig, ListenerKind, Observer, Record, Relay, RelayConfig, Releases,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -26,6 +28,7 @@ use crate::releases::Mirror;
 use crate::rollouts::Rollouts;
 use crate::store::sqlite::{Migration, SqliteStore};
 use crate::store::yielding::Yielded;
+use crate::visit_counters::VisitCounters;
 use crate::{capacity, fronts, memory};
 
 /// What a server is given by whoever has held it before: the process that it replaces, or a service manager.
@@ -198,7 +201,8 @@ impl Prepared {
         }
         let relay_limits = LimitsConfig { connections, requests, ..config.limits.clone() };
         let relay_config = relay_config(&config, key.clone(), (&endpoint, relay_limits), fronts);
-        let observer = access_log.clone().map(|log| Arc::new(log) as Arc<dyn Observer>);
+        let visits = config.metrics_bind.map(|_| Arc::new(VisitCounters::default()));
+        let observer = observer(access_log.clone(), visits.clone());
         let releases = Mirror::of(folder.releases());
         let rollouts = Rollouts::of(releases.clone(), directory.clone());
         let handed_out: Arc<dyn Releases> = Arc::new(rollouts.clone());
@@ -222,9 +226,11 @@ impl Prepared {
             endpoint,
             limits,
             access_log,
+            visits,
+            metrics_at: Mutex::default(),
             store,
             yielded: Mutex::default(),
-            phase: Mutex::new(Phase::Running),
+            phase: watch::Sender::new(Phase::Running),
             elders: Mutex::default(),
             endings: Mutex::new(Some(endings)),
             lock: Mutex::new(Some(lock)),
@@ -297,6 +303,29 @@ impl Server {
     /// [`ServerStartError`]; nothing is left behind then.
     pub async fn start(config: Config, folder: Folder) -> Result<Self, ServerStartError> {
         Prepared::new(config, folder, Inherited::default()).await?.open(Vec::new()).await?.serve().await
+    }
+}
+
+/// Who is told of each visit.
+fn observer(log: Option<AccessLog>, visits: Option<Arc<VisitCounters>>) -> Option<Arc<dyn Observer>> {
+    match (log, visits) {
+        (None, None) => None,
+        (Some(log), None) => Some(Arc::new(log)),
+        (None, Some(visits)) => Some(visits),
+        (Some(log), Some(visits)) => Some(Arc::new(Both { log, visits })),
+    }
+}
+
+/// A log of visits, and their counters.
+struct Both {
+    log: AccessLog,
+    visits: Arc<VisitCounters>,
+}
+
+impl Observer for Both {
+    fn visit_ended(&self, record: &Record<'_>) {
+        self.visits.visit_ended(record);
+        self.log.visit_ended(record);
     }
 }
 

@@ -17,6 +17,7 @@ use petit_server::admin::Command;
 use petit_server::api::{GetStatus, ServerStarted};
 use petit_server::config;
 use petit_server::folder::Folder;
+use petit_server::metrics;
 use petit_server::server::{Inherited, Reloaded, left};
 
 use super::common::{PROGRAM, load, start_failure};
@@ -49,6 +50,9 @@ pub(crate) async fn run(folder: &Folder, how: How) -> Result<ExitCode, Failure> 
     }
     let main = Main::new(folder, how, program, beginning, Handover::new)?;
     let server = Arc::downgrade(&main.server);
+    if let Some((visits, address)) = main.server.visits() {
+        tokio::spawn(metrics::serve(server.clone(), visits, address));
+    }
     service::serve(move || server.upgrade()?.in_a_line());
     main.run().await
 }

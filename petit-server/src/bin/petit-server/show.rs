@@ -112,6 +112,9 @@ pub(crate) fn status(status: &Status) -> String {
         key_words(status.key_words.as_ref(), "           "),
         run_by(status),
     );
+    if let Some(address) = status.metrics {
+        out.push_str(&format!("metrics    http://{address}/metrics\n"));
+    }
     let warning = policy::warning(status.exposure);
     if !warning.is_empty() {
         out.push_str(&format!("visitors   {warning}\n"));

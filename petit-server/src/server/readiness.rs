@@ -5,16 +5,15 @@ use petit_engine::cause::FrontCause;
 use petit_engine::proto::control::FrontState;
 use petit_relay::FrontKind;
 
-use super::{Admin, ApiResult};
-use crate::api::{NotReady, Readiness};
-use crate::server::Phase;
+use super::{Phase, Server};
+use crate::api::NotReady;
 
-impl Admin {
-    pub(super) fn readiness(&self) -> ApiResult<Readiness> {
-        let server = &self.running()?.server;
-        let listeners = [FrontKind::PlainSocket(server.http), FrontKind::TlsSocket(server.tls)];
-        let listeners = listeners.map(|kind| (server.relay.front(&kind), kind));
-        Ok(Readiness { not_ready: not_ready(server.phase(), &listeners) })
+impl Server {
+    /// Why no visitors and log-ins are taken, if so.
+    pub fn not_ready(&self) -> Option<NotReady> {
+        let listeners = [FrontKind::PlainSocket(self.http), FrontKind::TlsSocket(self.tls)];
+        let listeners = listeners.map(|kind| (self.relay.front(&kind), kind));
+        not_ready(self.phase(), &listeners)
     }
 }
 
