@@ -288,11 +288,27 @@ fn outcome(found: &Explained) -> String {
 mod tests {
     use super::*;
 
-    fn explained(policy: &serde_json::Value) -> Vec<String> {
-        let mut found = serde_json::json!({
+    fn found() -> serde_json::Value {
+        serde_json::json!({
             "url": "acme", "scheme": "https", "host": "acme.example.com", "port": 443, "domain": "example.com",
             "decision": "service", "way_in": "endpoint", "outcome": "service", "server_running": true,
-        });
+            "client_suspended": false,
+        })
+    }
+
+    #[test]
+    fn a_suspended_client_is_said_to_be_one_and_how_it_is_let_in_again() {
+        let mut suspended = found();
+        suspended["client_suspended"] = true.into();
+        suspended["client"] = "abcdefghijklmnopqrstuvwxyz".into();
+        assert_eq!(
+            tunnel(&serde_json::from_value(suspended).unwrap()),
+            "✘ tunnel: the client is suspended; let it in again with: petit-server clients resume abcdefghijklmnopqrstuvwxyz"
+        );
+    }
+
+    fn explained(policy: &serde_json::Value) -> Vec<String> {
+        let mut found = found();
         found.as_object_mut().unwrap().insert("policy".to_owned(), policy.clone());
         super::policy(&serde_json::from_value(found).unwrap())
     }
