@@ -516,6 +516,7 @@ mod tests {
             keyless: Vec::new(),
             key_words: None,
             log: "/server.log".into(),
+            metrics: None,
             needs_restart: Vec::new(),
             now,
             pid: 1,
