@@ -5,6 +5,7 @@ use petit_tests::process::Program;
 use petit_tests::service::Service;
 use petit_tests::soon;
 use petit_tests::visitor::Visitor;
+use serde_json::Value;
 
 /// A server with metrics, a client of it with a service, and the service's host.
 async fn bed(
@@ -23,9 +24,22 @@ async fn bed(
     (server, running, client, connected, host)
 }
 
+/// The status of a server that has metrics, and of which this is so.
+async fn status_of(server: &Program, is_it: impl Fn(&Value) -> bool) -> Value {
+    soon("a server with metrics", async {
+        loop {
+            let status = server.status().await;
+            if !status["metrics"].is_null() && is_it(&status) {
+                return status;
+            }
+        }
+    })
+    .await
+}
+
 /// Where a server's metrics are read.
 async fn metrics_of(server: &Program) -> Visitor {
-    let status = server.until("metrics", |status| !status["metrics"].is_null()).await;
+    let status = status_of(server, |_| true).await;
     Visitor::new(status["metrics"].as_str().unwrap().parse().unwrap())
 }
 
@@ -125,11 +139,7 @@ async fn nothing_else_is_served_there_and_a_restart_takes_the_address_along() {
     let config = std::fs::read_to_string(server.config()).unwrap();
     std::fs::write(server.config(), config.replacen("127.0.0.1:0\"", &format!("{address}\""), 1)).unwrap();
     server.run(["restart"]).await.ok();
-    let status = server
-        .until("metrics of the next process", |status| {
-            status["pid"] != before && !status["metrics"].is_null()
-        })
-        .await;
+    let status = status_of(&server, |status| status["pid"] != before).await;
     assert_eq!(status["metrics"], address);
     assert!(value(&page(&metrics).await, "process_start_time_seconds").unwrap() >= began);
     server.run(["stop"]).await.ok();

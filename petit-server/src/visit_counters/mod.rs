@@ -119,7 +119,8 @@ mod tests {
     #[test]
     fn each_end_has_a_place_and_a_word_of_its_own() {
         let ends = [VisitEnd::Whole, VisitEnd::VisitorLeft, VisitEnd::Idle, VisitEnd::Cut];
-        let ends = ends.into_iter().chain(Failure::ALL.map(VisitEnd::from)).filter(|end| *end != VisitEnd::Cut);
+        let ends =
+            ends.into_iter().chain(Failure::ALL.map(VisitEnd::from)).filter(|end| *end != VisitEnd::Cut);
         let words: Vec<&str> = ends
             .map(|end| {
                 let word = ENDS[End::number(end)].as_str();
