@@ -406,6 +406,10 @@ pub const WRITE_GRACE: Duration = Duration::from_secs(10 * 60);
 pub const WRITE_RATE: u64 = 1024;
 /// A visitor who may still be sending a body when the connection is closed is listened to for this long.
 pub const LISTEN_ON: Duration = Duration::from_secs(5);
+/// As much of a body of HTTP/2 that nobody wants is taken within [`LISTEN_ON`] and thrown away, before its stream is reset: 64
+/// windows of a stream, so that a visitor has as many round trips to hear of the answer and stop; and a photograph or
+/// a document, of those who send all of it first.
+pub const UNREAD_BYTES: usize = 8 * 1024 * 1024;
 /// Requests under way at the same time.
 pub const MAX_REQUESTS: usize = 8192;
 /// Requests under way at the same time to one service.

@@ -20,6 +20,7 @@ mod on_wake;
 mod pace;
 mod pool;
 mod shared_upload;
+mod unread;
 mod upgrade;
 mod upload;
 mod visitor;
@@ -58,6 +59,7 @@ pub use self::head::fuzz as fuzz_head;
 use self::on_wake::OnWake;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::StreamPool;
+use self::unread::RequestBody;
 pub(super) use self::visitor::{Transport, Visitor, canonical};
 use super::admission::Ticket;
 use super::failure::Failure;
@@ -121,6 +123,8 @@ async fn carry_requests<IO>(
         } else {
             activity.begins(!request.body().is_end_stream(), request.version() == Version::HTTP_10);
         }
+        let version = request.version();
+        let request = request.map(|body| RequestBody::new(body, version, &shared.tasks));
         let (shared, connection) = (Arc::clone(&shared), Arc::clone(&connection));
         async move {
             let mut answer = guarded(&shared, &connection, request).await;
@@ -194,7 +198,7 @@ fn age(peer: SocketAddr) -> std::time::Duration {
 async fn guarded(
     shared: &Arc<RelayShared>,
     connection: &Connection,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Response<AnswerBody> {
     let id = shared.next_request_id();
     let span = tracing::debug_span!("request", %id, service = tracing::field::Empty);
@@ -243,7 +247,7 @@ fn builder() -> Builder<TokioExecutor> {
 async fn answer(
     shared: &Arc<RelayShared>,
     connection: &Connection,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     id: RequestId,
 ) -> Response<AnswerBody> {
     let visitor = &connection.visitor;
@@ -314,7 +318,7 @@ impl From<Failure> for Failed {
 async fn carry(
     shared: &Arc<RelayShared>,
     connection: &Connection,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     (checked, visit): (&head::Request, &Visit),
     asks_for_key: &mut bool,
 ) -> Result<Response<AnswerBody>, Failed> {
@@ -400,7 +404,7 @@ async fn enter(
     shared: &RelayShared,
     upstream: &Upstream,
     visit: &Visit,
-    request: &Request<Incoming>,
+    request: &Request<RequestBody>,
     checked: &head::Request,
 ) -> Result<(Slot, Option<Slot>), Failure> {
     let visitor = shared.places.visitor(visit.visitor.ip());
@@ -437,7 +441,7 @@ fn empty(status: StatusCode) -> Response<AnswerBody> {
 fn answer_front_probe(
     shared: &RelayShared,
     checked: &head::Request,
-    request: &Request<Incoming>,
+    request: &Request<RequestBody>,
 ) -> Option<Response<AnswerBody>> {
     let token = request.headers().get(TOKEN_FIELD)?;
     let answer =
@@ -450,7 +454,7 @@ fn answer_front_probe(
 }
 
 /// An invite's link leads here when somebody opens it in a browser.
-fn is_invite_page(shared: &RelayShared, checked: &head::Request, request: &Request<Incoming>) -> bool {
+fn is_invite_page(shared: &RelayShared, checked: &head::Request, request: &Request<RequestBody>) -> bool {
     let (method, path) = (request.method(), request.uri().path());
     invite_page::is_asked_for(&shared.config.endpoint, &checked.host, method, path)
 }
