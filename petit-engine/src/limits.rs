@@ -291,6 +291,11 @@ pub const SESSIONS_LOGGED: u32 = 200;
 pub const SESSIONS_LOGGED_PER_SECOND: u32 = 1;
 /// How many more there were is logged this often.
 pub const SESSIONS_SUMMED_EVERY: Duration = Duration::from_secs(10);
+/// Kinds of Petit's own answers, each of one service or of none, of which the first in [`REFUSALS_SUMMED_EVERY`] has a line
+/// in the log. With the sums of all of them it is less than 50 KB a minute, whatever strangers do.
+pub const REFUSALS_LOGGED: usize = 100;
+/// How many more there were is logged this often.
+pub const REFUSALS_SUMMED_EVERY: Duration = Duration::from_secs(60);
 /// How long the accept loop rests when the process is out of descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// An accepted connection that has been quiet for this long is asked by TCP whether its peer is still there.

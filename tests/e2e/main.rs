@@ -44,6 +44,7 @@ mod policed;
 mod readme;
 mod recorded;
 mod recover;
+mod refused;
 mod replace;
 mod request;
 mod restart;
