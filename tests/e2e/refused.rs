@@ -1,4 +1,5 @@
-//! Requests that Petit itself answers: its log says so at its usual level, whatever a stranger does.
+//! Requests that Petit itself answers: its log says so at its usual level, whatever a stranger does, and the answer says what
+//! was wrong.
 
 use std::time::Duration;
 
@@ -102,4 +103,51 @@ async fn a_stranger_who_is_refused_without_end_fills_no_log() {
             .iter()
             .any(|line| line.contains("client-away") && line.contains(away.split('.').next().unwrap()))
     );
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_valid_is_told_what_is_wrong_with_it_and_nothing_of_it_is_repeated() {
+    let bed = Bed::start().await;
+    let service = Service::http("s").await;
+    let client = bed.client(&service).await;
+    let host = host(&client.id());
+    for (request, code, detail) in [
+        (
+            "GET / HTTP/1.1\r\nHost: @H\r\nX_Secret: hunter2\r\n\r\n",
+            "bad-field",
+            "The name of the field x_secret has _",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: @H\r\nConnection: cookie, hunter2\r\n\r\n",
+            "bad-field",
+            "Connection lists the field cookie",
+        ),
+        ("GET /hunter2\\ HTTP/1.1\r\nHost: @H\r\n\r\n", "bad-request", "percent-encoded"),
+        ("GET ftp://@H/hunter2 HTTP/1.1\r\nHost: @H\r\n\r\n", "bad-request", "The scheme of the target"),
+        (
+            "POST / HTTP/1.0\r\nHost: @H\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "bad-request",
+            "HTTP/1.1",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: @H\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+            "bad-request",
+            "Sec-WebSocket-Version",
+        ),
+        // What hyper refuses, and a body that breaks the rules.
+        ("GET / HTTP/9.9\r\nHost: hunter2\r\n\r\n", "bad-request", "cannot be read as HTTP/1.1"),
+        (
+            "POST /sum HTTP/1.1\r\nHost: @H\r\nTransfer-Encoding: chunked\r\n\r\nhunter2\r\n",
+            "bad-request",
+            "The body broke off",
+        ),
+    ] {
+        let request = request.replace("@H", &host);
+        let answer = String::from_utf8(bed.visitor().raw(request.as_bytes()).await).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("petit-error: {code}\r\n")), "{request:?}: {answer}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert!(body["detail"].as_str().is_some_and(|said| said.contains(detail)), "{request:?}: {body}");
+        assert!(!answer.contains("hunter2"), "{answer}");
+    }
 }

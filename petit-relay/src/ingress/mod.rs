@@ -257,9 +257,9 @@ async fn answer(
         Ok(head::Checked::Request(checked)) => checked,
         // Asked of the server itself, not of a service (RFC 9110 §9.3.7).
         Ok(head::Checked::ServerOptions) => return empty(StatusCode::NO_CONTENT),
-        Err(failure) => {
-            log_refused(shared, visitor, &request, Refusal::of(failure, id));
-            return failure.answer(None, id, legacy);
+        Err(refused) => {
+            log_refused(shared, visitor, &request, Refusal::of(refused.failure, id));
+            return refused.answer(id, legacy);
         }
     };
     // Before it is looked for a service: whether visitors get in is no question of names.
