@@ -294,6 +294,11 @@ pub const SESSIONS_LOGGED: u32 = 200;
 pub const SESSIONS_LOGGED_PER_SECOND: u32 = 1;
 /// How many more there were is logged this often.
 pub const SESSIONS_SUMMED_EVERY: Duration = Duration::from_secs(10);
+/// Kinds of Petit's own answers, each of one service or of none, of which the first in [`REFUSALS_SUMMED_EVERY`] has a line
+/// in the log. With the sums of all of them it is less than 50 KB a minute, whatever strangers do.
+pub const REFUSALS_LOGGED: usize = 100;
+/// How many more there were is logged this often.
+pub const REFUSALS_SUMMED_EVERY: Duration = Duration::from_secs(60);
 /// How long the accept loop rests when the process is out of descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// An accepted connection that has been quiet for this long is asked by TCP whether its peer is still there.
@@ -409,6 +414,10 @@ pub const WRITE_GRACE: Duration = Duration::from_secs(10 * 60);
 pub const WRITE_RATE: u64 = 1024;
 /// A visitor who may still be sending a body when the connection is closed is listened to for this long.
 pub const LISTEN_ON: Duration = Duration::from_secs(5);
+/// As much of a body of HTTP/2 that nobody wants is taken within [`LISTEN_ON`] and thrown away, before its stream is reset: 64
+/// windows of a stream, so that a visitor has as many round trips to hear of the answer and stop; and a photograph or
+/// a document, of those who send all of it first.
+pub const UNREAD_BYTES: usize = 8 * 1024 * 1024;
 /// Requests under way at the same time.
 pub const MAX_REQUESTS: usize = 8192;
 /// Requests under way at the same time to one service.

@@ -108,6 +108,7 @@ impl Relay {
         // Closing is quick; tasks that outlive it are aborted with the runtime.
         let _ = tokio::time::timeout(limits::CLOSING, closed).await;
         shared.session_log.log_sums();
+        shared.refusal_log.log_sums();
     }
 
     /// Cuts what is under way, and goes on to `stage`.

@@ -46,6 +46,7 @@ mod policed;
 pub mod policy;
 mod prefix_rates;
 mod probe;
+mod refusal_log;
 mod registry;
 mod relay;
 mod releases;

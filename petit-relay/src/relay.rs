@@ -29,6 +29,7 @@ use super::logins::{Logins, RecordedBreach};
 use super::places::{PlaceCounts, Places, Shortage};
 use super::policed::{Policing, PolicyCounts};
 use super::policy::{PolicyRequest, Step, Verdict};
+use super::refusal_log::RefusalLog;
 use super::registry::{Presence, Registry};
 use super::releases::Releases;
 use super::request_ids::RequestIds;
@@ -107,6 +108,7 @@ impl Relay {
             listeners: Listeners::default(),
             logins: Logins::default(),
             session_log: SessionLog::default(),
+            refusal_log: RefusalLog::default(),
             tcp_listeners: TcpListeners::default(),
             awaited: Awaited::default(),
             pseudonym: data_encoding::HEXLOWER.encode(&pseudonym),
@@ -127,6 +129,8 @@ impl Relay {
         }
         let counted = Arc::clone(&shared);
         shared.until_ended(async move { counted.session_log.run().await });
+        let counted = Arc::clone(&shared);
+        shared.until_ended(async move { counted.refusal_log.run().await });
         let timed = Arc::clone(&shared);
         shared.until_ended(async move { timed.places.keep_time().await });
         shared.probe_fronts();

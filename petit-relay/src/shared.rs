@@ -23,6 +23,7 @@ use super::listeners::Listeners;
 use super::logins::Logins;
 use super::places::{Claim, Places, Room, Slot};
 use super::policed::{Policed, Policing, Shown};
+use super::refusal_log::RefusalLog;
 use super::registry::Registry;
 use super::releases::Releases;
 use super::request_ids::RequestIds;
@@ -50,6 +51,7 @@ pub(crate) struct RelayShared {
     pub(super) listeners: Listeners,
     pub(super) logins: Logins,
     pub(super) session_log: SessionLog,
+    pub(super) refusal_log: RefusalLog,
     pub(super) tcp_listeners: TcpListeners,
     pub(super) awaited: Awaited,
     pub(super) front_probes: FrontProbes,

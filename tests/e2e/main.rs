@@ -45,6 +45,7 @@ mod policed;
 mod readme;
 mod recorded;
 mod recover;
+mod refused;
 mod replace;
 mod request;
 mod restart;

@@ -13,9 +13,9 @@ use petit_engine::proto::RequestId;
 use petit_engine::proto::control::{GrantOutcome, Options, ServiceKind, Text, Vitae};
 use petit_engine::proto::frame::{FrameKind, Reset, ResetCode};
 use petit_engine::secret::random_bytes;
-use petit_host::logs::Memory;
 use petit_relay::{Access, FailedHop, Failure, Farewell, Leave, Observer, Protocol, Record, Relay, VisitEnd};
 use petit_tests::bed::{Bed, server_config};
+use petit_tests::logs::logged;
 use petit_tests::rogue::Device;
 use petit_tests::service::Service;
 use petit_tests::visitor::{Answer, Visitor, h2_request, host};
@@ -24,7 +24,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::util::SubscriberInitExt;
 
 /// A record that outlives its visit.
 #[derive(Clone, Debug)]
@@ -553,18 +552,6 @@ async fn the_id_of_a_request_stands_on_every_answer_and_is_told_to_the_service()
     let (head, body) = refused.split_once("\r\n\r\n").unwrap();
     let said = head.lines().find_map(|line| line.strip_prefix("petit-request: ")).expect("an ID");
     assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["request"], said);
-}
-
-/// What this thread logs, up to a level, while the guards live.
-fn logged(level: LevelFilter) -> (Memory, impl Sized) {
-    let log = || tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
-    // While there is one subscriber alone, another test's thread, which has none, decides for all whether a line is
-    // wanted that it comes to first (tracing-core, `Rebuilder::JustOne`).
-    let second = log().with_writer(std::io::sink).finish().set_default();
-    let memory = Memory::default();
-    let written = memory.clone();
-    let first = log().with_writer(move || written.clone()).finish().set_default();
-    (memory, (first, second))
 }
 
 #[tokio::test]

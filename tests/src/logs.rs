@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use notify::{Event, RecursiveMode, Watcher};
+use petit_host::logs::Memory;
 use tokio::sync::mpsc;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::soon;
 
@@ -28,4 +31,16 @@ pub async fn until_logged(log: &Path, text: &str) {
         }
     })
     .await;
+}
+
+/// What this thread logs, up to a level, while the guards live.
+pub fn logged(level: LevelFilter) -> (Memory, impl Sized) {
+    let log = || tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
+    // While there is one subscriber alone, another test's thread, which has none, decides for all whether a line is
+    // wanted that it comes to first (tracing-core, `Rebuilder::JustOne`).
+    let second = log().with_writer(std::io::sink).finish().set_default();
+    let memory = Memory::default();
+    let written = memory.clone();
+    let first = log().with_writer(move || written.clone()).finish().set_default();
+    (memory, (first, second))
 }

@@ -1,5 +1,5 @@
 //! What a visitor is told of a failure: a small JSON problem under the status of the table (`failure`). Nothing of the
-//! request is repeated in it, and nothing of the inside is shown.
+//! request is repeated in it but the name of a field that is wrong, and nothing of the inside is shown.
 
 use bytes::Bytes;
 use hyper::header::{
@@ -12,10 +12,17 @@ use petit_engine::proto::RequestId;
 
 use super::super::failure::{FailedHop, Failure};
 use super::body::AnswerBody;
-use super::head::PETIT_REQUEST;
+use super::head::{Fault, PETIT_REQUEST, Refused};
 
 /// Marks an answer that Petit itself gave. No service can forge it: answers from services lose such fields.
 const PETIT_ERROR: HeaderName = HeaderName::from_static("petit-error");
+
+impl Refused {
+    /// The whole answer to a request whose head is refused.
+    pub(super) fn answer(&self, request: RequestId, legacy: bool) -> Response<AnswerBody> {
+        self.failure.answer_with(self.fault.as_ref(), None, request, legacy)
+    }
+}
 
 impl Failure {
     /// The whole answer. `service` names the service in failures that lie there.
@@ -25,7 +32,19 @@ impl Failure {
         request: RequestId,
         legacy: bool,
     ) -> Response<AnswerBody> {
-        let (kind, body) = self.body(service, request, legacy);
+        // Behind a head that has passed only the body can be no valid one.
+        let fault = (self == Self::BadRequest).then_some(&Fault::Body);
+        self.answer_with(fault, service, request, legacy)
+    }
+
+    fn answer_with(
+        self,
+        fault: Option<&Fault>,
+        service: Option<&ServiceName>,
+        request: RequestId,
+        legacy: bool,
+    ) -> Response<AnswerBody> {
+        let (kind, body) = self.body((fault, service), request, legacy);
         let mut response = Response::new(AnswerBody::full(Bytes::from(body)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
@@ -61,7 +80,8 @@ impl Failure {
         let head = str::from_utf8(bare).ok()?.strip_suffix("\r\n\r\n")?;
         let head = format!("{head}\r\n");
         let (before, behind) = head.split_once(NO_BODY)?;
-        let (kind, body) = self.body(None, request, legacy);
+        let fault = (self == Self::BadRequest).then_some(&Fault::NoHttp);
+        let (kind, body) = self.body((fault, None), request, legacy);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(PETIT_ERROR, HeaderValue::from_static(self.code()));
@@ -76,7 +96,12 @@ impl Failure {
     }
 
     /// The body of an answer, and what it is.
-    fn body(self, service: Option<&ServiceName>, request: RequestId, legacy: bool) -> (&'static str, String) {
+    fn body(
+        self,
+        (fault, service): (Option<&Fault>, Option<&ServiceName>),
+        request: RequestId,
+        legacy: bool,
+    ) -> (&'static str, String) {
         if legacy {
             return ("application/json", r#"{"g2c":"unavailable"}"#.to_owned());
         }
@@ -84,9 +109,10 @@ impl Failure {
         let (hop, retry) = (self.hop().as_str(), self.should_retry());
         let named = service.filter(|_| self.hop().is_behind_tunnel());
         let named = named.map(|name| format!(r#","service":"{name}""#)).unwrap_or_default();
+        let detail = fault.map(|fault| format!(r#","detail":"{}""#, fault.text())).unwrap_or_default();
         // Every part is a constant, a checked name or hex, so nothing needs escaping.
         let body = format!(
-            r#"{{"title":"{title}","status":{status},"code":"{code}","hop":"{hop}"{named},"retry":{retry},"request":"{request}"}}"#
+            r#"{{"title":"{title}"{detail},"status":{status},"code":"{code}","hop":"{hop}"{named},"retry":{retry},"request":"{request}"}}"#
         );
         ("application/problem+json", body)
     }
@@ -126,7 +152,7 @@ mod tests {
             assert_eq!(retry_after.is_some(), later.contains(&failure.status()));
             assert!(retry_after.is_none_or(|seconds| (1..=5).contains(&seconds.parse::<u32>().unwrap())));
             let body = response.into_body().collect().await.unwrap().to_bytes();
-            assert!(body.len() <= 300, "{failure:?}: {} bytes", body.len());
+            assert!(body.len() <= 400, "{failure:?}: {} bytes", body.len());
             let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(body["status"], failure.status().as_u16());
             assert_eq!(body["code"], failure.code());
@@ -138,6 +164,26 @@ mod tests {
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), Failure::ALL.len(), "no code twice");
+    }
+
+    #[tokio::test]
+    async fn what_was_wrong_with_a_request_is_its_detail() {
+        let refused = Refused::from(Fault::TwoLengths);
+        for (response, detail) in [
+            (refused.answer(RequestId::default(), false), Some(Fault::TwoLengths)),
+            (Refused::from(Failure::BadHost).answer(RequestId::default(), false), None),
+            (Failure::BadRequest.answer(None, RequestId::default(), false), Some(Fault::Body)),
+            (Failure::Away.answer(None, RequestId::default(), false), None),
+        ] {
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(
+                body.get("detail").map(|it| it.as_str().unwrap().to_owned()),
+                detail.map(|it| it.text().into())
+            );
+        }
+        let body = refused.answer(RequestId::default(), true).into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(&body[..], br#"{"g2c":"unavailable"}"#);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! other error of Petit's own.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,13 +12,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::RelayShared;
 use super::super::failure::Failure;
+use super::super::refusal_log::Refusal;
 use super::activity::Activity;
+use super::visitor::canonical;
 
 /// A visitor's connection on which hyper's own refusals become Petit's.
 pub(super) struct Explained<IO> {
     io: IO,
     activity: Arc<Activity>,
     shared: Arc<RelayShared>,
+    peer: IpAddr,
     /// So many answers were written in full. What is written before there is another one is hyper's own.
     written: u64,
     /// What is written in the place of such an answer.
@@ -25,8 +29,8 @@ pub(super) struct Explained<IO> {
 }
 
 impl<IO: AsyncWrite + Unpin> Explained<IO> {
-    pub(super) fn new(io: IO, activity: Arc<Activity>, shared: Arc<RelayShared>) -> Self {
-        Self { io, activity, shared, written: 0, ours: Bytes::new() }
+    pub(super) fn new(io: IO, activity: Arc<Activity>, shared: Arc<RelayShared>, peer: SocketAddr) -> Self {
+        Self { io, activity, shared, peer: canonical(peer).ip(), written: 0, ours: Bytes::new() }
     }
 
     /// Takes what hyper writes by itself, to write something else instead. True when that is what `data` is.
@@ -36,6 +40,7 @@ impl<IO: AsyncWrite + Unpin> Explained<IO> {
         }
         let Some(failure) = refusal(data) else { return false };
         let id = self.shared.next_request_id();
+        self.shared.refusal_log.log(&Refusal { visitor: Some(self.peer), ..Refusal::of(failure, id) });
         let Some(ours) = failure.in_place_of(data, id, self.shared.config.legacy_errors) else {
             return false;
         };

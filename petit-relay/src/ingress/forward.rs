@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::client::conn::{self, http2};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
@@ -34,6 +34,7 @@ use super::head;
 use super::http1::{Exchange, KeptStream, RestOfUpload, Sending, Trouble};
 use super::pool::{self, Lease, Repeatable};
 use super::shared_upload::SharedUpload;
+use super::unread::RequestBody;
 use super::upload::{Limits, Streaming, UploadOver, VisitorBody};
 use super::visitor::canonical;
 
@@ -186,7 +187,7 @@ fn log_kept(stream: RequestId) {
 /// Sends a request on its way and returns the answer with its body streaming.
 pub(super) async fn forward(
     context: &RequestContext<'_>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     checked: &head::Request,
     slot: Slot,
 ) -> Result<Response<AnswerBody>, Failure> {
@@ -266,7 +267,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn streaming(&self, body: Incoming) -> Box<Streaming> {
+    fn streaming(&self, body: RequestBody) -> Box<Streaming> {
         let idle = self.context.shared.config.limits.idle;
         let visit = self.context.visit;
         let own = self.context.upstream.options().max_body_bytes;
@@ -282,7 +283,7 @@ impl Job<'_> {
 
     async fn over_h1(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         checked: &head::Request,
     ) -> Result<Answered, Failure> {
         let (parts, body) = request.into_parts();
@@ -353,7 +354,7 @@ impl Job<'_> {
         }
     }
 
-    async fn over_h2(&self, request: Request<Incoming>) -> Result<Answered, Failure> {
+    async fn over_h2(&self, request: Request<RequestBody>) -> Result<Answered, Failure> {
         let (parts, body) = request.into_parts();
         if !body.is_end_stream() {
             let mut body = self.streaming(body);

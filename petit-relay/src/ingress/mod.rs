@@ -20,6 +20,7 @@ mod on_wake;
 mod pace;
 mod pool;
 mod shared_upload;
+mod unread;
 mod upgrade;
 mod upload;
 mod visitor;
@@ -58,12 +59,14 @@ pub use self::head::fuzz as fuzz_head;
 use self::on_wake::OnWake;
 use self::pace::{Breakable, Paced};
 pub(super) use self::pool::StreamPool;
+use self::unread::RequestBody;
 pub(super) use self::visitor::{Transport, Visitor, canonical};
 use super::admission::Ticket;
 use super::failure::Failure;
 use super::front_probe::{ANSWER_FIELD, TOKEN_FIELD};
 use super::places::{Claim, Slot};
 use super::policed::Shown;
+use super::refusal_log::Refusal;
 use super::route::decide;
 use super::upstream::Upstream;
 use super::visit::{Asked, Protocol, Visit};
@@ -121,6 +124,8 @@ async fn carry_requests<IO>(
         } else {
             activity.begins(!request.body().is_end_stream(), request.version() == Version::HTTP_10);
         }
+        let version = request.version();
+        let request = request.map(|body| RequestBody::new(body, version, &shared.tasks));
         let (shared, connection) = (Arc::clone(&shared), Arc::clone(&connection));
         async move {
             let mut answer = guarded(&shared, &connection, request).await;
@@ -134,7 +139,7 @@ async fn carry_requests<IO>(
     });
     let broken = Arc::clone(&activity.broken);
     let io = Paced::new(Closing::new(io, Arc::clone(&activity), agreed), Arc::clone(&broken));
-    let io = Explained::new(io, Arc::clone(&activity), explaining);
+    let io = Explained::new(io, Arc::clone(&activity), explaining, peer);
     let builder = builder();
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
     let mut connection = pin!(connection);
@@ -194,7 +199,7 @@ fn age(peer: SocketAddr) -> std::time::Duration {
 async fn guarded(
     shared: &Arc<RelayShared>,
     connection: &Connection,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Response<AnswerBody> {
     let id = shared.next_request_id();
     let span = tracing::debug_span!("request", %id, service = tracing::field::Empty);
@@ -243,7 +248,7 @@ fn builder() -> Builder<TokioExecutor> {
 async fn answer(
     shared: &Arc<RelayShared>,
     connection: &Connection,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     id: RequestId,
 ) -> Response<AnswerBody> {
     let visitor = &connection.visitor;
@@ -252,7 +257,10 @@ async fn answer(
         Ok(head::Checked::Request(checked)) => checked,
         // Asked of the server itself, not of a service (RFC 9110 §9.3.7).
         Ok(head::Checked::ServerOptions) => return empty(StatusCode::NO_CONTENT),
-        Err(failure) => return failure.answer(None, id, legacy),
+        Err(refused) => {
+            log_refused(shared, visitor, &request, Refusal::of(refused.failure, id));
+            return refused.answer(id, legacy);
+        }
     };
     // Before it is looked for a service: whether visitors get in is no question of names.
     if let Some(answer) = answer_front_probe(shared, &checked, &request) {
@@ -261,7 +269,11 @@ async fn answer(
     let route = match decide(&checked.host, &shared.config.endpoint, shared.access.as_ref()).service() {
         Ok(route) => route,
         Err(Failure::Unknown) if is_invite_page(shared, &checked, &request) => return invite_page::page(),
-        Err(failure) => return failure.answer(None, id, legacy),
+        Err(failure) => {
+            let refusal = Refusal { host: Some(&checked.host), ..Refusal::of(failure, id) };
+            log_refused(shared, visitor, &request, refusal);
+            return failure.answer(None, id, legacy);
+        }
     };
     if tracing::enabled!(tracing::Level::DEBUG) {
         tracing::Span::current().record("service", tracing::field::display(&route.id));
@@ -278,6 +290,10 @@ async fn answer(
     let result = carry(shared, connection, request, (&checked, &visit), &mut asks_for_key).await;
     let mut answer = result.unwrap_or_else(|failed| {
         visit.recorder.ends(failed.failure.into());
+        if !failed.was_on_its_way {
+            let (service, visitor) = (Some(visit.route.id), Some(visit.visitor.ip()));
+            shared.refusal_log.log(&Refusal { service, visitor, ..Refusal::of(failed.failure, id) });
+        }
         let mut answer = failed.failure.answer(Some(&visit.route.name), id, legacy);
         // A version that HTTP/1.0 does not know would be answered for it by hyper; its connection ends as always.
         // And behind a request that was to become a WebSocket there may be bytes that are no HTTP.
@@ -314,7 +330,7 @@ impl From<Failure> for Failed {
 async fn carry(
     shared: &Arc<RelayShared>,
     connection: &Connection,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     (checked, visit): (&head::Request, &Visit),
     asks_for_key: &mut bool,
 ) -> Result<Response<AnswerBody>, Failed> {
@@ -336,7 +352,7 @@ async fn carry(
         connection.activity.goes_to_older_client();
     }
     let not_answered = |failure| {
-        log_failure(&upstream, visit, failure);
+        log_failure(shared, &upstream, visit, failure);
         Failed { failure, was_on_its_way: true }
     };
     let (entered, for_place) = took_time(enter(shared, &upstream, visit, &request, checked)).await;
@@ -400,7 +416,7 @@ async fn enter(
     shared: &RelayShared,
     upstream: &Upstream,
     visit: &Visit,
-    request: &Request<Incoming>,
+    request: &Request<RequestBody>,
     checked: &head::Request,
 ) -> Result<(Slot, Option<Slot>), Failure> {
     let visitor = shared.places.visitor(visit.visitor.ip());
@@ -416,14 +432,26 @@ async fn enter(
 
 /// The one line about a request that its service has not answered. At the level `info` there is no span of the
 /// request, so the line says by itself which one it was.
-fn log_failure(upstream: &Upstream, visit: &Visit, failure: Failure) {
+fn log_failure(shared: &RelayShared, upstream: &Upstream, visit: &Visit, failure: Failure) {
     let Visit { id, route, .. } = visit;
     let code = failure.code();
     if upstream.take_failure_log_permit() {
         tracing::info!(service = %route.name, id = %route.id, device = %route.device, code, request = %id, "request not answered by the service");
     } else {
+        shared.refusal_log.count(failure, route.id);
         tracing::debug!(code, "request not answered by the service");
     }
+}
+
+/// Takes note of a request that leads to no service.
+fn log_refused(
+    shared: &RelayShared,
+    visitor: &Visitor,
+    request: &Request<RequestBody>,
+    refusal: Refusal<'_>,
+) {
+    let origin = head::origin(request, visitor, &shared.config.trusted_proxies);
+    shared.refusal_log.log(&Refusal { visitor: Some(origin.ip()), ..refusal });
 }
 
 fn empty(status: StatusCode) -> Response<AnswerBody> {
@@ -437,7 +465,7 @@ fn empty(status: StatusCode) -> Response<AnswerBody> {
 fn answer_front_probe(
     shared: &RelayShared,
     checked: &head::Request,
-    request: &Request<Incoming>,
+    request: &Request<RequestBody>,
 ) -> Option<Response<AnswerBody>> {
     let token = request.headers().get(TOKEN_FIELD)?;
     let answer =
@@ -450,7 +478,7 @@ fn answer_front_probe(
 }
 
 /// An invite's link leads here when somebody opens it in a browser.
-fn is_invite_page(shared: &RelayShared, checked: &head::Request, request: &Request<Incoming>) -> bool {
+fn is_invite_page(shared: &RelayShared, checked: &head::Request, request: &Request<RequestBody>) -> bool {
     let (method, path) = (request.method(), request.uri().path());
     invite_page::is_asked_for(&shared.config.endpoint, &checked.host, method, path)
 }

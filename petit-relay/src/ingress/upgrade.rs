@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode, Version};
@@ -25,6 +24,7 @@ use super::forward::{RequestContext, Waited, first_byte, http1_builder};
 use super::frames::{Goodbye, Parting, Visiting};
 use super::head;
 use super::pool::Lease;
+use super::unread::RequestBody;
 use super::upload::VisitorBody;
 
 /// A place for a WebSocket. It has one of its own kind; that of a request is free again once it is one.
@@ -50,7 +50,7 @@ pub(super) async fn enter(
 /// service's answer and loses the connection, because bytes may be on it that are no HTTP.
 pub(super) async fn websocket(
     context: &RequestContext<'_>,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
     (slot, mut socket): (Slot, Slot),
 ) -> Result<Response<AnswerBody>, Failure> {
     let unasked = || context.shared.policing.unasked(context.visit);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 
 use super::super::failure::Failure;
@@ -18,6 +18,7 @@ use super::super::policed::{BodyCount, EnforcedBody};
 use super::super::visit::VisitRecorder;
 use super::head;
 use super::pace::{Pace, Patience};
+use super::unread::RequestBody;
 
 /// Why a body did not come to its end.
 #[derive(Debug)]
@@ -72,7 +73,7 @@ pub(super) struct Limits {
 
 /// A visitor's body as it comes in.
 pub(crate) struct Streaming {
-    body: Incoming,
+    body: RequestBody,
     place: Arc<Place>,
     recorder: VisitRecorder,
     patience: Patience,
@@ -123,7 +124,7 @@ impl Streaming {
     /// A body that is passed on as it comes: at a visitor's pace, then, once the service has answered, with
     /// pauses as long as `limits` allow.
     pub(super) fn new(
-        body: Incoming,
+        body: RequestBody,
         place: Arc<Place>,
         recorder: VisitRecorder,
         limits: Limits,

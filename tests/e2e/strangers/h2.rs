@@ -15,11 +15,11 @@ use tokio::net::TcpStream;
 
 pub(super) const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
+pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
 const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
+pub(super) const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 /// A type that nobody has given a meaning.
 const UNKNOWN: u8 = 0xfe;
@@ -83,7 +83,7 @@ struct Ended {
 }
 
 /// A connection of HTTP/2 that has begun.
-async fn begun(front: SocketAddr) -> TcpStream {
+pub(super) async fn begun(front: SocketAddr) -> TcpStream {
     let mut tcp = TcpStream::connect(front).await.unwrap();
     tcp.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
     tcp.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();

@@ -14,3 +14,4 @@ mod places;
 mod port;
 pub(crate) mod server;
 mod slow;
+mod unread;

@@ -18,5 +18,6 @@ mod once;
 mod service_tls;
 mod tcp;
 mod trailers;
+mod unread;
 mod versions;
 pub(crate) mod websocket;

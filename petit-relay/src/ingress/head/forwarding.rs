@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
@@ -15,6 +14,7 @@ use petit_engine::http::{Coding, write_head};
 use petit_engine::name::VisitorKeyName;
 use petit_engine::proto::RequestId;
 
+use super::super::unread::RequestBody;
 use super::super::visitor::{Visitor, canonical};
 use super::{
     PETIT_REQUEST, PETIT_VISITOR, Request, connection_options, is_claim, is_hop_by_hop, without_empty_port,
@@ -82,10 +82,10 @@ pub(in crate::ingress) fn bytes_to_service(
 
 /// As [`bytes_to_service`], for who writes the bytes himself. The body is not touched.
 pub(in crate::ingress) fn to_service(
-    request: hyper::Request<Incoming>,
+    request: hyper::Request<RequestBody>,
     checked: &Request,
     forwarding: &Forwarding<'_>,
-) -> hyper::Request<Incoming> {
+) -> hyper::Request<RequestBody> {
     let (mut parts, body) = request.into_parts();
     parts.headers = rewritten(&parts.headers, parts.version, parts.uri.authority(), checked, forwarding);
     parts.uri = match target(&parts.uri) {

@@ -6,6 +6,7 @@
 
 mod answer;
 mod claims;
+mod fault;
 mod forwarding;
 mod fuzz;
 mod request;
@@ -14,6 +15,7 @@ use hyper::header::{self, HeaderMap, HeaderName};
 
 pub(super) use self::answer::to_visitor;
 use self::claims::is_claim;
+pub(super) use self::fault::{Fault, Refused};
 pub(super) use self::forwarding::{Forwarding, bytes_to_service, is_trusted, origin, to_service};
 pub use self::fuzz::head as fuzz;
 pub(super) use self::request::{Checked, Request, check};

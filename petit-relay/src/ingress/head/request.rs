@@ -8,6 +8,7 @@ use petit_engine::name::{Endpoint, VisitorHost};
 
 use super::super::super::failure::Failure;
 use super::super::visitor::{Transport, Visitor};
+use super::fault::{Fault, FieldName, Refused};
 use super::{as_cgi_reads, connection_options, is_guarded, is_protected, without_empty_port};
 
 /// A head that may be passed on.
@@ -27,15 +28,18 @@ pub(in crate::ingress) enum Checked {
 }
 
 /// Judges the head of a request.
+///
+/// # Errors
+/// What is wrong with it.
 pub(in crate::ingress) fn check<B>(
     request: &hyper::Request<B>,
     visitor: &Visitor,
     endpoint: &Endpoint,
     pseudonym: &str,
-) -> Result<Checked, Failure> {
+) -> Result<Checked, Refused> {
     let method = request.method();
     if *method == Method::CONNECT || *method == Method::TRACE || method.as_str().len() > 32 {
-        return Err(Failure::Method);
+        return Err(Failure::Method.into());
     }
     let headers = request.headers();
     // One by one, so that HTTP/2's one byte for a field it has sent before buys no more than any other.
@@ -45,28 +49,31 @@ pub(in crate::ingress) fn check<B>(
         || headers.values().any(|value| value.len() > limits::MAX_VALUE_BYTES)
         || field_bytes + target_bytes > limits::MAX_HEAD_BYTES
     {
-        return Err(Failure::HeadTooLarge);
+        return Err(Failure::HeadTooLarge.into());
     }
     if target_bytes > limits::MAX_TARGET_BYTES {
-        return Err(Failure::TargetTooLong);
+        return Err(Failure::TargetTooLong.into());
     }
     if !request.uri().scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https")) {
-        return Err(Failure::BadRequest);
+        return Err(Fault::Scheme.into());
     }
     let host = host(request, visitor, endpoint)?;
     check_framing(request)?;
     check_fields(headers)?;
     if loops(headers, pseudonym) {
-        return Err(Failure::Loop);
+        return Err(Failure::Loop.into());
     }
     match request.uri().path_and_query().map(|target| target.as_str()) {
         Some("*") if *method == Method::OPTIONS => return Ok(Checked::ServerOptions),
-        Some(target) if begins_well(request, target) && target.bytes().all(is_target_byte) => {}
-        _ => return Err(Failure::BadRequest),
+        Some("*") => return Err(Fault::Asterisk.into()),
+        Some(target) if !begins_well(request, target) => return Err(Fault::TargetBegin.into()),
+        Some(target) if target.bytes().all(is_target_byte) => {}
+        Some(_) => return Err(Fault::TargetByte.into()),
+        None => return Err(Fault::NoPath.into()),
     }
     let websocket = wants_websocket(headers);
-    if websocket && !is_valid_websocket(request) {
-        return Err(Failure::BadRequest);
+    if websocket {
+        check_websocket(request)?;
     }
     Ok(Checked::Request(Request { host, websocket }))
 }
@@ -128,54 +135,63 @@ fn host<B>(
 }
 
 /// No body, one valid length, or chunked: nothing that two servers could frame differently.
-fn check_framing<B>(request: &hyper::Request<B>) -> Result<(), Failure> {
+fn check_framing<B>(request: &hyper::Request<B>) -> Result<(), Refused> {
     let headers = request.headers();
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         if request.version() != Version::HTTP_11 {
-            return Err(Failure::BadRequest);
+            return Err(Fault::OldTransferCoding.into());
         }
         if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(Failure::TransferCoding);
+            return Err(Failure::TransferCoding.into());
         }
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     if let Some(length) = lengths.next() {
-        let digits = is_plain_number(length);
-        let in_range = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
-        let in_range = in_range.is_some_and(|length| length <= 1 << 53);
+        if lengths.next().is_some() {
+            return Err(Fault::TwoLengths.into());
+        }
         // A length beside chunks is what smuggling is made of (RFC 9112 §6.3); hyper drops it, and this does not rely
         // on that.
-        let is_alone = lengths.next().is_none() && !headers.contains_key(header::TRANSFER_ENCODING);
-        if !is_alone || !digits || !in_range {
-            return Err(Failure::BadRequest);
+        if headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(Fault::LengthAndCoding.into());
+        }
+        if !is_plain_number(length) {
+            return Err(Fault::LengthForm.into());
+        }
+        let number = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+        if number.is_none_or(|length| length > 1 << 53) {
+            return Err(Fault::LengthRange.into());
         }
     }
     Ok(())
 }
 
 /// Fields that do not pass: names that servers read differently, lists that would drop what must stay.
-fn check_fields(headers: &HeaderMap) -> Result<(), Failure> {
+fn check_fields(headers: &HeaderMap) -> Result<(), Refused> {
     for name in headers.keys() {
         let name = name.as_str();
         if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             continue;
         }
         // CGI and its heirs read `_` and `-` as the same, and some of them whatever else is no letter or digit.
-        if name.contains('_') || is_guarded(&as_cgi_reads(name)) {
-            return Err(Failure::BadField);
+        if name.contains('_') {
+            return Err(Fault::Underscore(FieldName::of(name)).into());
+        }
+        if is_guarded(&as_cgi_reads(name)) {
+            return Err(Fault::ReadAs(FieldName::of(name)).into());
         }
     }
     for name in connection_options(headers) {
         if is_protected(&name) {
-            return Err(Failure::BadField);
+            return Err(Fault::ConnectionLists(FieldName::of(&name)).into());
         }
     }
     let mut expectations = headers.get_all(header::EXPECT).iter();
     if let Some(expectation) = expectations.next()
         && (expectations.next().is_some() || !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     {
-        return Err(Failure::Expectation);
+        return Err(Failure::Expectation.into());
     }
     Ok(())
 }
@@ -197,17 +213,30 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
         && connection_options(headers).any(|option| option == "upgrade")
 }
 
-/// RFC 6455 §4.2.1.
-fn is_valid_websocket<B>(request: &hyper::Request<B>) -> bool {
+/// Whether a WebSocket is asked for as RFC 6455 §4.2.1 wants it.
+fn check_websocket<B>(request: &hyper::Request<B>) -> Result<(), Fault> {
     let headers = request.headers();
     let only = |name: HeaderName| {
         let mut values = headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none())
     };
-    let key_ok = only(header::SEC_WEBSOCKET_KEY)
-        .is_some_and(|key| data_encoding::BASE64.decode(key.as_bytes()).is_ok_and(|key| key.len() == 16));
-    *request.method() == Method::GET
-        && request.version() == Version::HTTP_11
-        && only(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
-        && key_ok
+    if *request.method() != Method::GET {
+        return Err(Fault::WebSocketMethod);
+    }
+    if request.version() != Version::HTTP_11 {
+        return Err(Fault::WebSocketHttpVersion);
+    }
+    if only(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Fault::WebSocketVersion);
+    }
+    let is_key =
+        |key: &HeaderValue| data_encoding::BASE64.decode(key.as_bytes()).is_ok_and(|key| key.len() == 16);
+    if !only(header::SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+        return Err(Fault::WebSocketKey);
+    }
+    let has_length = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if has_length || headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Fault::WebSocketBody);
+    }
+    Ok(())
 }

@@ -32,7 +32,7 @@ fn request(target: &str, fields: &[(&str, &str)]) -> hyper::Request<()> {
 }
 
 fn judge(request: &hyper::Request<()>) -> Result<Checked, Failure> {
-    check(request, &visitor(), &endpoint(), "0123456789ab")
+    check(request, &visitor(), &endpoint(), "0123456789ab").map_err(|refused| refused.failure)
 }
 
 fn refusal(target: &str, fields: &[(&str, &str)]) -> Option<Failure> {
@@ -72,7 +72,7 @@ fn exactly_one_valid_host() {
 fn the_tls_name_and_the_host_agree() {
     let tls = Visitor { transport: Transport::Tls { sni: Some("b.example.com".into()) }, ..visitor() };
     let judged = check(&request("/", &[HOST]), &tls, &endpoint(), "x");
-    assert_eq!(judged.unwrap_err(), Failure::Misdirected);
+    assert_eq!(judged.unwrap_err(), Failure::Misdirected.into());
     let tls = Visitor { transport: Transport::Tls { sni: Some("a.example.com".into()) }, ..visitor() };
     assert!(check(&request("/", &[HOST]), &tls, &endpoint(), "x").is_ok());
 }
