@@ -326,6 +326,9 @@ pub const WITHDRAWN_QUIET: Duration = Duration::from_secs(1);
 pub const WITHDRAWN_GRACE: Duration = Duration::from_secs(10);
 /// Connecting to the private service, which is on the same machine or network.
 pub const SERVICE_CONNECT: Duration = Duration::from_secs(5);
+/// A private service that is asked whether it speaks what it should: its answer begins within this time. Less than
+/// a relay waits for a probe, so that it is this end that says what is wrong.
+pub const SERVICE_ANSWERS: Duration = Duration::from_secs(3);
 /// Bytes read from the private service at a time.
 pub const SERVICE_READ_BYTES: usize = 64 * 1024;
 /// A service without traffic is tried, end to end, this often; less than the minute that a green light lasts.
@@ -341,7 +344,8 @@ pub const PROBE_AGAIN_PER_SERVICE: Duration = Duration::from_millis(400);
 pub const PROBE_LIMIT: Duration = Duration::from_secs(8);
 /// Probes of one session under way at the same time; a client makes one of each service.
 pub const PROBES_AT_ONCE: usize = 2 * MAX_SERVICES;
-/// After a visitor got no proper answer, a probe that only connects to the service does not count for this long.
+/// A service that has answered a probe, and then again gives a visitor no proper answer, has shown that the probe says
+/// little about it: none counts for this long.
 pub const SUSPECT_FOR: Duration = Duration::from_secs(5 * 60);
 /// A success, a probe's or a visitor's, counts for this long.
 pub const FRESH: Duration = Duration::from_secs(60);

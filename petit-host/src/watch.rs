@@ -91,6 +91,12 @@ impl FileWatch {
         }
     }
 
+    /// What is in the file counts as unseen: whoever has read it has found none there, and wants to hear of it when there
+    /// is one, also when it is the one that was there before.
+    pub fn forget(&mut self) {
+        self.seen = None;
+    }
+
     /// The file's content if that, or who may change it, differs from what was seen last.
     pub fn look(&mut self) -> Option<Vec<u8>> {
         let now = Seen::of(&self.path)?;
@@ -146,6 +152,9 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "three").unwrap();
         assert_eq!(watch.changed().await, b"three");
+        assert_eq!(watch.look(), None);
+        watch.forget();
+        assert_eq!(watch.look().unwrap(), b"three");
         assert_eq!(watch.look(), None);
     }
 

@@ -3,7 +3,8 @@
 //! The agent asks for it. Whether visitors get in at the public front is tried for all services together
 //! (`front_probe`); from there on the probe goes as a request would: the host of the service's public address decides
 //! the route, the registry says which session serves it, and a stream in that session, marked as a probe, ends at the
-//! agent, which connects to the service and says so. Nothing reaches the service that it might act upon.
+//! agent, which connects to the service and says so. Nothing reaches the service that it might act upon: what the agent
+//! asks it, if anything, is about no resource of it (`agent/check.rs`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -55,6 +55,26 @@ async fn an_edit_is_applied_without_dropping_a_request() {
     watching.abort();
 }
 
+/// An editor or a program that copies files elsewhere may take it away for a moment, and somebody looks just then.
+#[tokio::test]
+async fn a_config_file_that_was_away_for_a_moment_counts_again_by_itself() {
+    let bed = Bed::start().await;
+    let service = Service::http("s").await;
+    let client = bed.client(&service).await;
+    let watching = tokio::spawn({
+        let client = client.client.clone();
+        async move { client.watch_config().await }
+    });
+    let away = client.config().with_extension("away");
+    std::fs::rename(client.config(), &away).unwrap();
+    client.client.reload().await.unwrap_err();
+    let status = client.client.status().await;
+    assert!(status.config_problem.is_some_and(|problem| problem.contains("there is no config file")));
+    std::fs::rename(&away, client.config()).unwrap();
+    client.until("the file to count again", |status| status.config_problem.is_none()).await;
+    watching.abort();
+}
+
 /// A file as the original's installer left it behind.
 #[tokio::test]
 async fn a_config_file_of_the_original_works() {

@@ -32,6 +32,7 @@ mod kept;
 mod keychain;
 mod keys;
 mod languages;
+mod lights;
 mod local_api;
 mod many;
 mod many_services;

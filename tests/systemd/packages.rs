@@ -92,7 +92,13 @@ fn packages_come_with_everything_and_leave_nothing_but_data() {
         }
         let config = machine.says("cat /etc/petit/client.toml").await;
         assert!(config.ends_with("# mine"), "{config}");
+        // A registration that nobody has given back.
+        machine.says("install -D /dev/null /var/lib/private/petit-client/registration.json").await;
         let said = machine.says("dpkg --purge petit-server petit-client").await;
+        assert!(
+            said.contains("vendor still knows this computer, as petit-client unregister was not run"),
+            "{said}"
+        );
         let left: BTreeSet<String> = files(&machine).await.difference(&before).cloned().collect();
         let data = ["/var/lib/private/petit-", "/var/lib/petit-", "/etc/credstore"];
         assert!(left.iter().all(|path| data.iter().any(|data| path.starts_with(data))), "{left:?}");

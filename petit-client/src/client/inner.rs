@@ -25,6 +25,8 @@ pub(super) struct ClientShared {
     /// True once the agent, or what publishes its reports, has ended by a fault of ours.
     pub(super) failed: watch::Sender<bool>,
     pub(super) level: Option<LevelHandle>,
+    /// Rings when the config file was not there as it was read.
+    pub(super) config_missing: Notify,
     /// Rings when a person wants the version that is there.
     pub(super) update_wanted: Notify,
     /// `None`: another process has it alone.

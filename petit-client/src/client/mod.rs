@@ -150,6 +150,7 @@ impl Client {
             status,
             failed: watch::Sender::new(false),
             level,
+            config_missing: tokio::sync::Notify::new(),
             update_wanted: tokio::sync::Notify::new(),
             lock: std::sync::Mutex::new(Some(lock)),
         });

@@ -31,7 +31,11 @@ impl Client {
     async fn read_config(&self) -> Result<(), ConfigError> {
         let path = self.shared.folder.config.clone();
         let loaded = config::load(&path).map(|(config, _)| config);
-        self.apply(loaded).await
+        let applied = self.apply(loaded).await;
+        if matches!(applied, Err(ConfigError::Missing { .. })) {
+            self.shared.config_missing.notify_one();
+        }
+        applied
     }
 
     /// The settings that are ignored while the registration is in force.
@@ -143,7 +147,16 @@ impl Client {
             }
         };
         loop {
-            watch.changed().await;
+            tokio::select! {
+                _ = watch.changed() => {}
+                // An editor or another program may have it away for a moment only.
+                () = self.shared.config_missing.notified() => {
+                    watch.forget();
+                    if watch.look().is_none() {
+                        continue;
+                    }
+                }
+            }
             // What is wrong has been logged and is in the status.
             let _ = self.read_config().await;
         }

@@ -10,7 +10,7 @@ mod words;
 use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use petit_engine::agent::{ServiceSpec, SessionError, connect, verify_identity};
+use petit_engine::agent::{ServiceSpec, SessionError, check, verify_identity};
 use petit_engine::cause::ServiceCause;
 use petit_engine::limits;
 use petit_engine::name::{ServerAddr, ServiceName};
@@ -342,8 +342,8 @@ fn check_at_server(status: &ServiceStatus, own: &Found) -> Option<Finding> {
 async fn check_service(spec: &ServiceSpec) -> Finding {
     let (of, target) = (Subject::Service(spec.name.clone()), spec.target.clone());
     let start = Instant::now();
-    let cause = match connect(spec).await {
-        Ok(_) => return good(of, Fact::Accepts { target, took: start.elapsed() }),
+    let cause = match check(spec).await {
+        Ok(()) => return good(of, Fact::Accepts { target, took: start.elapsed() }),
         Err(cause) => cause,
     };
     let shown = match cause {

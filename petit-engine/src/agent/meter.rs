@@ -28,6 +28,7 @@ pub enum SuccessBy {
     Probe(ProbeResult),
 }
 
+/// What is known of a service.
 #[derive(Debug, Default)]
 struct MeterState {
     health: Health,
@@ -37,8 +38,29 @@ struct MeterState {
     last_failure: Option<(Instant, Hop)>,
     /// The last probe, however it ended.
     last_probe: Option<(Instant, ProbeResult)>,
-    /// When a visitor last got no proper answer from the service, unless another has got one since.
-    suspect_since: Option<Instant>,
+    /// A visitor got no proper answer from the service, or a check that asked it none, and nobody has got one since.
+    suspicion: Option<Suspicion>,
+    /// The last suspicion was ended by a check, and no visitor has got an answer since.
+    cleared_by_check: bool,
+}
+
+/// Why it is doubted that a service answers, though it accepts connections.
+#[derive(Clone, Copy, Debug)]
+struct Suspicion {
+    cause: ServiceCause,
+    /// What a check finds counts from then on.
+    check_from: Instant,
+}
+
+impl MeterState {
+    fn fail(&mut self, hop: Hop, now: Instant) {
+        let same = self
+            .last_failure
+            .is_some_and(|(at, before)| before == hop && self.last_success.is_none_or(|good| good.at < at));
+        if !same {
+            self.last_failure = Some((now, hop));
+        }
+    }
 }
 
 /// The meter of one service. Shared by its visits.
@@ -76,6 +98,16 @@ impl Meter {
         self.known().last_success
     }
 
+    /// True when it is doubted that the service answers, and a check that asks it would count.
+    pub(super) fn is_suspect(&self, now: Instant) -> bool {
+        self.known().suspicion.is_some_and(|suspicion| suspicion.check_from <= now)
+    }
+
+    /// What is wrong with the answers of a service that accepts connections.
+    pub(super) fn suspected(&self) -> Option<ServiceCause> {
+        self.known().suspicion.map(|suspicion| suspicion.cause)
+    }
+
     /// The first broken hop, when the last probe or visit failed and nothing has passed since.
     pub fn last_failure(&self) -> Option<(Instant, Hop)> {
         let known = self.known();
@@ -108,19 +140,38 @@ impl Meter {
         changed
     }
 
-    /// Something passed every hop. Keeps the first hop's failure only as history. As in outlier detection, a passive
-    /// failure overrides the active check: a probe, which asks the service nothing, does not count for
-    /// [`limits::SUSPECT_FOR`] after a visitor has got no proper answer.
+    /// Something passed every hop. Keeps the first hop's failure only as history.
+    ///
+    /// A probe that has come back proves what it has done. It has connected to the service: that proves nothing where
+    /// the doubt is whether the service answers, so a probe does not count then. What ends the doubt is an answer, a
+    /// visitor's or one to a check ([`Meter::record_check`]).
     pub fn record_success(&self, proof: Success) {
         let mut known = self.known();
-        let is_suspect = known
-            .suspect_since
-            .is_some_and(|since| proof.at.saturating_duration_since(since) < limits::SUSPECT_FOR);
-        match proof.by {
-            SuccessBy::Probe(_) if is_suspect => {}
-            SuccessBy::Probe(_) | SuccessBy::Visitor => {
-                known.suspect_since = None;
+        match (proof.by, known.suspicion) {
+            // What was broken before the service is not any more.
+            (SuccessBy::Probe(_), Some(suspicion)) => known.fail(Hop::Service(suspicion.cause), proof.at),
+            (SuccessBy::Probe(_), None) => known.last_success = Some(proof),
+            (SuccessBy::Visitor, _) => {
+                (known.suspicion, known.cleared_by_check) = (None, false);
                 known.last_success = Some(proof);
+            }
+        }
+    }
+
+    /// A service was asked, in a probe, whether it answers as it should. That it does ends the doubt, but for a service
+    /// that has answered a check before and then no visitor: as in outlier detection, what visitors meet outweighs what
+    /// the check finds, for [`limits::SUSPECT_FOR`].
+    pub(super) fn record_check(&self, found: Result<(), ServiceCause>, now: Instant) {
+        let mut known = self.known();
+        let check_from = known.suspicion.map_or(now, |suspicion| suspicion.check_from);
+        match found {
+            Ok(()) if check_from <= now => {
+                known.cleared_by_check |= known.suspicion.take().is_some();
+            }
+            Ok(()) => {}
+            Err(cause) => {
+                known.suspicion = Some(Suspicion { cause, check_from });
+                known.fail(Hop::Service(cause), now);
             }
         }
     }
@@ -136,19 +187,15 @@ impl Meter {
 
     /// A visitor got no proper answer from the service.
     pub fn record_visit_failure(&self, cause: ServiceCause, now: Instant) {
-        self.known().suspect_since = Some(now);
-        self.record_failure(Hop::Service(cause), now);
+        let mut known = self.known();
+        let check_from = if known.cleared_by_check { now + limits::SUSPECT_FOR } else { now };
+        known.suspicion = Some(Suspicion { cause, check_from });
+        known.fail(Hop::Service(cause), now);
     }
 
     /// A probe failed. Keeps the moment of the first failure in a row.
     pub fn record_failure(&self, hop: Hop, now: Instant) {
-        let mut known = self.known();
-        let same = known
-            .last_failure
-            .is_some_and(|(at, before)| before == hop && known.last_success.is_none_or(|good| good.at < at));
-        if !same {
-            known.last_failure = Some((now, hop));
-        }
+        self.known().fail(hop, now);
     }
 
     /// Counts a visit while the guard lives.
@@ -201,22 +248,73 @@ mod tests {
         assert_eq!(meter.last_failure(), Some((after(5), Hop::Tunnel)));
     }
 
+    /// A meter of a service of which a visitor got no answer after a second, and the moments after its start.
+    fn suspected() -> (Meter, impl Fn(u64) -> Instant) {
+        let (meter, start) = (Meter::default(), Instant::now());
+        let after = move |seconds| start + Duration::from_secs(seconds);
+        meter.record_visit_failure(ServiceCause::NoAnswer, after(1));
+        (meter, after)
+    }
+
     #[test]
-    fn a_probe_does_not_outweigh_a_visitor_who_got_no_answer() {
-        let meter = Meter::default();
-        let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
-        let probe = |seconds| Success { at: after(seconds), by: SuccessBy::Probe(ProbeResult::default()) };
-        meter.record_success(probe(1));
-        meter.record_visit_failure(ServiceCause::NotHttp, after(2));
-        meter.record_success(probe(3));
-        let bad = Some((after(2), Hop::Service(ServiceCause::NotHttp)));
-        assert_eq!(meter.last_failure(), bad);
-        meter.record_success(Success { at: after(4), by: SuccessBy::Visitor });
+    fn a_service_that_accepts_and_answers_nobody_stays_broken_however_often_a_probe_connects_to_it() {
+        let (meter, after) = suspected();
+        let bad = Some((after(1), Hop::Service(ServiceCause::NoAnswer)));
+        let long = limits::SUSPECT_FOR.as_secs() * 2;
+        for seconds in [2, long] {
+            meter.record_probe(ProbeResult::default(), after(seconds));
+            assert_eq!(meter.last_failure(), bad, "it was connected to, and not asked");
+        }
+        meter.record_check(Err(ServiceCause::NoAnswer), after(long));
+        meter.record_probe(ProbeResult::default(), after(long));
+        assert_eq!(meter.last_failure(), bad, "it was asked, and has not answered");
+        meter.record_failure(Hop::Tunnel, after(long));
+        meter.record_probe(ProbeResult::default(), after(long + 1));
+        let again = Some((after(long + 1), Hop::Service(ServiceCause::NoAnswer)));
+        assert_eq!(meter.last_failure(), again, "the tunnel carries again, and the service is what it was");
+        meter.record_success(Success { at: after(long + 1), by: SuccessBy::Visitor });
         assert_eq!(meter.last_failure(), None);
-        meter.record_visit_failure(ServiceCause::NoAnswer, after(5));
-        meter.record_success(probe(5 + limits::SUSPECT_FOR.as_secs()));
-        assert_eq!(meter.last_failure(), None, "in the end the probe is all there is");
+    }
+
+    #[test]
+    fn an_answer_to_a_check_ends_the_doubt_that_one_bad_visit_has_left() {
+        let (meter, after) = suspected();
+        assert!(!meter.is_suspect(after(0)) && meter.is_suspect(after(1)));
+        meter.record_check(Ok(()), after(2));
+        assert!(!meter.is_suspect(after(2)));
+        meter.record_probe(ProbeResult::default(), after(2));
+        assert_eq!((meter.last_failure(), meter.suspected()), (None, None));
+    }
+
+    #[test]
+    fn a_check_that_visitors_have_shown_to_be_wrong_does_not_count_for_a_while() {
+        let (meter, after) = suspected();
+        meter.record_check(Ok(()), after(2));
+        meter.record_probe(ProbeResult::default(), after(2));
+        meter.record_visit_failure(ServiceCause::NoAnswer, after(3));
+        let bad = Some((after(3), Hop::Service(ServiceCause::NoAnswer)));
+        let passes = |seconds| {
+            meter.record_check(Ok(()), after(seconds));
+            meter.record_probe(ProbeResult::default(), after(seconds));
+            meter.last_failure()
+        };
+        assert_eq!(passes(4), bad);
+        assert!(!meter.is_suspect(after(4)), "there is no use in asking it");
+        assert_eq!(passes(3 + limits::SUSPECT_FOR.as_secs()), None, "in the end the check is all there is");
+        // A visitor's answer gives it its weight back.
+        meter.record_success(Success { at: after(1000), by: SuccessBy::Visitor });
+        meter.record_visit_failure(ServiceCause::NoAnswer, after(1001));
+        assert!(passes(1002).is_none());
+    }
+
+    #[test]
+    fn what_a_check_finds_wrong_is_broken_without_any_visitor() {
+        let (meter, now) = (Meter::default(), Instant::now());
+        meter.record_check(Err(ServiceCause::NotHttp), now);
+        assert_eq!(meter.last_failure(), Some((now, Hop::Service(ServiceCause::NotHttp))));
+        assert_eq!(meter.suspected(), Some(ServiceCause::NotHttp));
+        meter.record_check(Ok(()), now + Duration::from_secs(1));
+        assert_eq!(meter.suspected(), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! on a `watch`, and takes commands through its handle.
 
 mod ask;
+mod check;
 mod command;
 mod connections;
 mod enrol;
@@ -23,6 +24,7 @@ mod view;
 mod visit;
 mod withdrawal;
 
+pub use self::check::check;
 pub use self::command::{AgentConfig, AskError};
 pub use self::connections::Connection;
 pub use self::enrol::{EnrolError, Registered, enrol};

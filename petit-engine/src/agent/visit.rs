@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 
+use super::check::{self, Question, Speaks};
 use super::connections::Connection;
 use super::local::{NotConnected, ServiceSpec, connect_with};
 use super::meter::{Meter, Success, SuccessBy};
@@ -58,6 +59,8 @@ async fn direct(visit: IncomingStream) {
     // `connection` is held to the end.
     let IncomingStream { mut stream, service, meter, health_changed, offering, connection, memory } = visit;
     let start = Instant::now();
+    // A visitor may get no proper answer while this is under way.
+    let is_suspect = meter.is_suspect(start);
     // A visitor who leaves while the service is slow to accept is not waited for.
     let connected = tokio::select! {
         connected = connect_with(&service, Some(&connection)) => connected,
@@ -81,10 +84,15 @@ async fn direct(visit: IncomingStream) {
             return stream.reset(reset_code(cause));
         }
     };
+    let speaks = Speaks::of(&service);
     if stream.opened().purpose == Purpose::Probe {
-        let took = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let _ = stream.write_all(&took.to_be_bytes()).await;
-        return stream.finish();
+        let what = Question::to(speaks, is_suspect);
+        let found = check::ask(&mut local, what, &service).await;
+        if what != Question::Nothing {
+            meter.record_check(found, Instant::now());
+            health_changed.notify_one();
+        }
+        return answer_probe(stream, found, start.elapsed()).await;
     }
     let _active = meter.visit();
     let until = match service.kind {
@@ -95,11 +103,6 @@ async fn direct(visit: IncomingStream) {
             Until::BothFinish
         }
     };
-    let speaks = match (service.kind, service.options.h2) {
-        (ServiceKind::Tcp, _) => Speaks::Anything,
-        (ServiceKind::Http, false) => Speaks::Http1,
-        (ServiceKind::Http, true) => Speaks::Http2,
-    };
     let patience = service.options.answer_within_s.map(|seconds| Duration::from_secs(seconds.into()));
     let activity = Activity::new(offering);
     let mut flow = Flow::new(&meter, speaks, patience.unwrap_or(limits::FIRST_BYTE), &activity);
@@ -109,6 +112,9 @@ async fn direct(visit: IncomingStream) {
         return stream.reset_after_written(ResetCode::ServiceUnknown);
     };
     flow.ended(&result, Instant::now());
+    if meter.is_suspect(Instant::now()) {
+        health_changed.notify_one(); // it is asked itself, soon
+    }
     match result {
         Ok(()) => {}
         Err(CarryError::Local(error)) => {
@@ -119,7 +125,18 @@ async fn direct(visit: IncomingStream) {
     }
 }
 
-/// What the relay is told of a service that was not connected to.
+/// Tells the relay what a probe of a service has found, and how long that took.
+async fn answer_probe(mut stream: Stream, found: Result<(), ServiceCause>, took: Duration) {
+    if let Err(cause) = found {
+        tracing::debug!(?cause, "the service does not answer as it should");
+        return stream.reset(reset_code(cause.into()));
+    }
+    let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let _ = stream.write_all(&took.to_be_bytes()).await;
+    stream.finish();
+}
+
+/// What the relay is told of a service that was not connected to, or that has not answered a probe.
 fn reset_code(cause: NotConnected) -> ResetCode {
     match cause {
         NotConnected::NoDescriptors => ResetCode::NoRoom,
@@ -128,17 +145,9 @@ fn reset_code(cause: NotConnected) -> ResetCode {
             ServiceCause::Unreachable | ServiceCause::NameNotFound | ServiceCause::Forbidden,
         ) => ResetCode::ServiceUnreachable,
         NotConnected::Service(ServiceCause::NotTls | ServiceCause::Untrusted) => ResetCode::ServiceTls,
-        // The connection was taken, and broken off at once. That it is no HTTP only a visit finds that got through.
+        // The connection was taken, and broken off, or used for something else than was set up.
         NotConnected::Service(ServiceCause::NoAnswer | ServiceCause::NotHttp) => ResetCode::ServiceBroke,
     }
-}
-
-/// What a service's answers begin with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Speaks {
-    Anything,
-    Http1,
-    Http2,
 }
 
 /// Tells a meter what passes. The first thing that the service says on a connection shows whether it speaks what
@@ -190,21 +199,12 @@ impl<'a> Flow<'a> {
         }
     }
 
-    fn is_answer(&self, bytes: &[u8]) -> bool {
-        match self.speaks {
-            Speaks::Anything => true,
-            Speaks::Http1 => b"HTTP/1.".iter().zip(bytes).all(|(wanted, found)| wanted == found),
-            // RFC 9113 §3.4: a server begins with a SETTINGS frame (type 4, stream 0).
-            Speaks::Http2 => bytes.get(3).is_none_or(|kind| *kind == 4),
-        }
-    }
-
     fn answered(&mut self, bytes: &[u8], now: Instant) {
         if self.asked.take().is_none() {
             return;
         }
         if self.first == First::Nothing {
-            self.first = if self.is_answer(bytes) { First::AnAnswer } else { First::SomethingElse };
+            self.first = if self.speaks.is_answer(bytes) { First::AnAnswer } else { First::SomethingElse };
             if self.first == First::SomethingElse {
                 self.meter.record_visit_failure(ServiceCause::NotHttp, now);
             }

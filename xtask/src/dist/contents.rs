@@ -71,6 +71,8 @@ pub(super) struct Contents {
     pub(super) units: Vec<String>,
     /// Where its data is, which stays when it is purged.
     pub(super) data: &'static [&'static str],
+    /// Of that, what is there as long as a vendor knows the computer.
+    pub(super) registration: &'static str,
 }
 
 impl Contents {
@@ -110,7 +112,13 @@ impl Contents {
                 ],
             ),
         };
-        let mut this = Self { name, summary, description, files: Vec::new(), units: Vec::new(), data };
+        let registration = match name {
+            Name::Client => "/var/lib/private/petit-client/registration.json",
+            // Each user of the tray app has one of their own, in their home.
+            Name::Tray | Name::Server => "",
+        };
+        let (files, units) = (Vec::new(), Vec::new());
+        let mut this = Self { name, summary, description, files, units, data, registration };
         this.programs(making.programs);
         if let Some(roots) = making.roots {
             let to = format!("usr/lib/{}/{ROOTS}", name.command_lines());
@@ -266,7 +274,8 @@ impl Contents {
             .replace("@CONFIG@", &config)
             .replace("@RESTART@", restart)
             .replace("@UNITS@", &self.units.join(" "))
-            .replace("@DATA@", &self.data.join(" ")))
+            .replace("@DATA@", &self.data.join(" "))
+            .replace("@REGISTRATION@", self.registration))
     }
 }
 

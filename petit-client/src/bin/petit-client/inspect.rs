@@ -22,11 +22,13 @@ use serde_json::json;
 
 use super::context::Context;
 
-/// Where the client stands. Exits with 3 when it does not run, with 4 when there is no registration.
+/// Where the client stands. Exits with 4 when there is no registration, whether it runs or not; else with 3 when it does
+/// not run.
 pub(crate) async fn status(context: &Context) -> Result<ExitCode, Failure> {
     if let Some(status) = context.if_running(context.client().status().await)? {
         context.say(&text(context, &status), &status);
-        return Ok(ExitCode::Ok);
+        // The tray app's client runs without one, too, and so does a service of the system.
+        return Ok(if status.registered.is_some() { ExitCode::Ok } else { ExitCode::NotRegistered });
     }
     let known = registration::load(&context.folder).map_err(|error| Failure::of(&error))?;
     let (exit, text) = match &known {
@@ -411,9 +413,19 @@ fn all_good(checks: &[Check]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use petit_client::client::Client;
+    use petit_client::config::Config;
+    use petit_client::control::Control;
+    use petit_client::daemon::Daemon;
+    use petit_client::folder::Folder;
     use petit_client::texts::LANGUAGES;
     use petit_engine::cause::{FrontCause, ServiceCause};
     use petit_engine::proto::control::ProbeResult;
+    use petit_host::config::{FoundBy, Place};
+    use petit_host::control::server::Listener;
+    use tokio::sync::mpsc;
 
     use super::*;
 
@@ -487,5 +499,24 @@ mod tests {
         };
         let (text, is_good) = ping_text(&Texts::of("en"), &ping);
         assert!(!is_good && text.contains("nothing listens at localhost:3000"), "{text}");
+    }
+
+    /// As the tray app's does, which is there before anybody has registered.
+    #[tokio::test]
+    async fn a_client_that_runs_without_a_registration_has_the_exit_code_of_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let folder = Folder::of(&path);
+        folder.make().unwrap();
+        let lock = folder.take_lock().unwrap();
+        let client = Client::start(folder.clone(), Config::default(), lock, None).await.unwrap();
+        let (stop, restart) = (mpsc::channel(1).0, mpsc::channel(1).0);
+        let lifecycle = Daemon { client: client.clone(), stop, restart };
+        let control = Control { client, lifecycle, replaced: Arc::default() };
+        let control = Listener::bind(&folder.socket()).unwrap().spawn(Arc::new(control));
+        let place = Place { path, found_by: FoundBy::Option };
+        let context = Context { json: false, texts: Texts::of("en"), folder, place };
+        assert_eq!(status(&context).await.unwrap(), ExitCode::NotRegistered);
+        control.finish().await;
     }
 }

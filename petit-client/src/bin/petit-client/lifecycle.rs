@@ -21,7 +21,7 @@ use super::beginning::{How, config_failure};
 use super::context::{Context, PROGRAM};
 use super::handover::Handover;
 use super::restart;
-use super::serving::{Main, Serving, Turn};
+use super::serving::{Ended, Main, Serving, Turn};
 
 /// Runs until a signal or `stop`, or until another process has taken this one's place.
 pub(crate) async fn run(context: &Context, how: How) -> Result<ExitCode, Failure> {
@@ -42,33 +42,43 @@ pub(crate) async fn run(context: &Context, how: How) -> Result<ExitCode, Failure
     let (statuses, replaced) = (main.client.statuses(), Arc::clone(&main.replaced));
     let serves = move || !replaced.load(Ordering::Relaxed);
     service::serve(move || serves().then(|| messages::in_a_line(&statuses.borrow())));
-    Ok(main.run().await)
+    main.run().await
 }
 
 impl Main<'_> {
-    async fn run(mut self) -> ExitCode {
+    async fn run(mut self) -> Result<ExitCode, Failure> {
         loop {
             match self.serve().await {
-                Some(cause) => {
+                Ended::Stopped(cause) => {
                     self.stop(cause).await;
                     self.updates.stopped().await;
                     self.control.finish().await;
                     tracing::info!("stopped");
                     self.handover.end(cause.exit()).await;
-                    return cause.exit();
+                    return Ok(cause.exit());
                 }
                 // It comes back only when its successor is dead.
-                None => {
+                Ended::Left => {
                     if let Some(exit) = restart::leave(&mut self).await {
-                        return exit;
+                        return Ok(exit);
                     }
                 }
+                Ended::Failed => return Err(self.fail().await),
             }
         }
     }
 
-    /// Serves until it is to end (`Some`: by what) or another process is there.
-    async fn serve(&mut self) -> Option<StopCause> {
+    /// Ends as what has failed, so that whoever has started the program starts it again. A version on trial is not excused.
+    async fn fail(self) -> Failure {
+        tracing::error!("the client has failed within, and ends so that it can be started again");
+        self.control.finish().await;
+        self.handover.end(ExitCode::Failed).await;
+        let hint = self.context.hint("cli.failed_within.hint");
+        self.context.failed(ExitCode::Failed, "cli.failed_within", &[]).hint(hint)
+    }
+
+    /// Serves until there is a reason to end.
+    async fn serve(&mut self) -> Ended {
         let client = self.client.clone();
         let (updates, restart) = (self.updates.clone(), self.restart.clone());
         let target = Target::of(PROGRAM, brand::here());
@@ -93,13 +103,18 @@ impl Main<'_> {
                 }
                 heard = self.handover.next() => restart::take(self, heard).await,
                 () = &mut watching => Turn::Nothing,
+                () = client.failed() => Turn::Fail,
             };
             match turn {
                 Turn::Stop(cause) => {
                     restart::stop(self).await;
-                    return Some(cause);
+                    return Ended::Stopped(cause);
                 }
-                Turn::Leave => return None,
+                Turn::Leave => return Ended::Left,
+                Turn::Fail => {
+                    restart::stop(self).await;
+                    return Ended::Failed;
+                }
                 Turn::Reload => drop(self.client.reload().await), // said in the log and in the status
                 Turn::Nothing => {}
             }
@@ -240,4 +255,89 @@ pub(crate) async fn restart(context: &Context) -> Result<(), Failure> {
     }
     context.say(&text, &restarted);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use petit_client::client::Client;
+    use petit_client::config::{Config, KeyStore};
+    use petit_client::folder::Folder;
+    use petit_client::registration::{self, Registration};
+    use petit_client::texts::Texts;
+    use petit_client::vault::Vault;
+    use petit_engine::name::{DeviceId, ServiceName};
+    use petit_engine::secret::PrivateKey;
+    use petit_host::config::{FoundBy, Place};
+    use petit_host::control::server::Listener;
+    use petit_host::shutdown::Signals;
+
+    use super::*;
+    use crate::handover::Predecessors;
+
+    /// A folder whose client is registered with a server that is not there.
+    async fn registered(config: &Path) -> Folder {
+        let folder = Folder::of(config);
+        folder.make().unwrap();
+        let key = PrivateKey::generate().unwrap();
+        let registration = Registration {
+            server: "127.0.0.1:1".parse().unwrap(),
+            pins: vec![key.public().fingerprint()],
+            device: DeviceId::random().unwrap(),
+            key: key.public().fingerprint(),
+            key_store: KeyStore::File,
+            service: ServiceName::first(),
+            vendor: None,
+            invite: None,
+            since: None,
+            withheld: BTreeSet::new(),
+        };
+        Vault::of(KeyStore::File, &folder).store(&key, None).await.unwrap();
+        registration::save(&folder, &registration).unwrap();
+        folder
+    }
+
+    /// A client whose tasks have ended as those do that panic: what ran them has gone down in a panic.
+    fn failed(folder: &Folder) -> Client {
+        let (sender, made) = std::sync::mpsc::channel();
+        let folder = folder.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let lock = folder.take_lock().unwrap();
+            let client = runtime.block_on(Client::start(folder, Config::default(), lock, None)).unwrap();
+            // Until the client's tasks have begun.
+            runtime.block_on(async { client.statuses().changed().await.unwrap() });
+            sender.send(client).unwrap();
+            panic!("a fault of ours");
+        });
+        thread.join().unwrap_err();
+        made.recv().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_failed_within_ends_the_program_with_failure_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let folder = registered(&path).await;
+        let context = Context {
+            json: false,
+            texts: Texts::of("en"),
+            folder: folder.clone(),
+            place: Place { path, found_by: FoundBy::Option },
+        };
+        let serving = Serving {
+            client: failed(&folder),
+            listener: Listener::bind(&folder.socket()).unwrap(),
+            signals: Signals::new().unwrap(),
+            predecessors: Predecessors::default(),
+        };
+        let how = How { background: false, takeover: false };
+        let main = Main::new(&context, how, dir.path().join("petit-client"), serving);
+        let ended = tokio::time::timeout(Duration::from_mins(1), main.run()).await.unwrap();
+        let failure = ended.unwrap_err();
+        assert_eq!(failure.exit, ExitCode::Failed);
+        assert!(failure.message.contains("failed within"), "{}", failure.message);
+    }
 }

@@ -78,8 +78,19 @@ pub(crate) struct Main<'a> {
 pub(crate) enum Turn {
     Stop(StopCause),
     Leave,
+    /// The client has failed within, and would go on as a process that does nothing.
+    Fail,
     Reload,
     Nothing,
+}
+
+/// Why the main loop serves no more.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    Stopped(StopCause),
+    /// Another process is there.
+    Left,
+    Failed,
 }
 
 impl<'a> Main<'a> {

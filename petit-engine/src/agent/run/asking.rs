@@ -40,10 +40,11 @@ impl Runner {
     /// The relay knows only roughly why a service was not reached; this end has seen it.
     fn as_known_here(&self, number: u16, mut result: ProbeResult) -> ProbeResult {
         let offered = self.offers.iter().find(|offered| offered.number == number);
-        if let (Some(Hop::Service(broken)), Some(offered)) = (&mut result.broken, offered)
-            && let Health::Down(cause) = offered.meter.health().0
-        {
-            *broken = cause;
+        if let (Some(Hop::Service(broken)), Some(offered)) = (&mut result.broken, offered) {
+            match offered.meter.health().0 {
+                Health::Down(cause) => *broken = cause,
+                Health::Up | Health::Untried => *broken = offered.meter.suspected().unwrap_or(*broken),
+            }
         }
         result
     }
@@ -53,7 +54,8 @@ impl Runner {
         let Some(offered) = self.offers.iter_mut().find(|offered| offered.number == number) else { return };
         let now = Instant::now();
         offered.meter.record_probe(result, now.into_std());
-        let again = if result.broken.is_none() { limits::PROBE_EVERY } else { probe_again };
+        let is_well = result.broken.is_none() && !offered.meter.is_suspect(now.into_std());
+        let again = if is_well { limits::PROBE_EVERY } else { probe_again };
         offered.probe_at = Some(now + again);
         self.view.send_modify(|_| {});
     }
@@ -99,8 +101,9 @@ impl Runner {
             .iter_mut()
             .filter(|offered| offered.probe_at.is_some_and(|at| at <= now))
             .filter_map(|offered| {
-                // What visitors of this session have shown need not be tried.
+                // What visitors of this session have shown need not be tried, unless one has met the opposite since.
                 let good = offered.meter.last_success().filter(|good| good.at >= session);
+                let good = good.filter(|_| offered.meter.last_failure().is_none());
                 let proved = good.map(|good| Instant::from_std(good.at) + limits::PROBE_EVERY);
                 match proved.filter(|until| *until > now) {
                     Some(until) => {

@@ -157,6 +157,7 @@ impl Runner {
     /// is then.
     pub(super) fn tell_health(&mut self) {
         self.log_health();
+        self.check_suspects();
         self.view.send_modify(|_| {});
         if self.live.is_none() {
             return; // the next hello says it
@@ -187,6 +188,16 @@ impl Runner {
                 healths => FromAgent::Healths { healths: healths.to_vec() },
             };
             self.send(&message);
+        }
+    }
+
+    /// A service that has given a visitor no proper answer is asked itself, as soon as one that is broken.
+    fn check_suspects(&mut self) {
+        let now = Instant::now();
+        let soon = now + self.probe_again_after();
+        for offered in self.offers.iter_mut().filter(|offered| offered.meter.is_suspect(now.into_std())) {
+            // While a probe is under way there is none to come.
+            offered.probe_at = offered.probe_at.map(|at| at.min(soon));
         }
     }
 
