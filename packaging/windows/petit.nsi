@@ -56,6 +56,8 @@ Target amd64-unicode
 !define STARTS 3
 ; One that has ended sooner than that, in seconds, was not ended by a person.
 !define AT_ONCE 15
+; Ends that lie further apart than that, in seconds, say more of the computer (CRASHES_WITHIN in petit-host/src/update/trial.rs).
+!define ENDS_WITHIN 600
 
 Name "${NAME}"
 BrandingText "${NAME} ${VERSION}"
@@ -665,9 +667,9 @@ Function WatchTrial
       Push $0
       Call HowTrayEnds
       Pop $Exit
-      ; Deaths that lie so far apart say more of the computer: the ones before are forgotten.
+      ; The ones before are forgotten.
       IntOp $0 $Since - $Until
-      ${If} $0 > 600
+      ${If} $0 > ${ENDS_WITHIN}
         StrCpy $Starts 1
       ${EndIf}
     ${EndIf}

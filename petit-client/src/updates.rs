@@ -328,7 +328,10 @@ impl Updates {
             return Ok(WayBack::Taken);
         }
         self.place.write_trial(trial).unwrap_or_else(|error| unusable(&error.into()));
-        installer::put_back(&self.place)
+        installer::put_back(&self.place).inspect_err(|_| {
+            trial.try_failed();
+            self.place.write_trial(trial).unwrap_or_else(|error| unusable(&error.into()));
+        })
     }
 
     /// Puts the version before the one on trial into its place, or begins that where its installer does it, and remembers

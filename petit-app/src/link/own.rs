@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use petit_client::api::{Restarted, Stopped, Switched};
 use petit_client::client::{Client, ClientStartError, UnregisterError};
@@ -26,6 +27,7 @@ use petit_host::logs::{FileHandle, Level, LevelHandle};
 use petit_host::update::{Start, Target};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::other::Other;
 use super::{Link, LinkError, Links, Opened};
@@ -52,7 +54,13 @@ pub struct RealLinks {
     installed: Option<Installed>,
     /// How this process came to run, until its client has begun for the first time.
     start: Mutex<Option<Start>>,
+    /// When there was no client the last time that this counted.
+    excused: Mutex<Option<Instant>>,
 }
+
+/// Between two times without a client that count as two. It is tried again sooner where somebody changes the config: a
+/// person who saves it five times says nothing of a version on trial.
+const EXCUSES_APART: Duration = Duration::from_secs(30);
 
 /// This program's file, by its path from before anybody could have put another one there, and how another version gets there.
 #[derive(Clone)]
@@ -80,7 +88,7 @@ impl RealLinks {
         asked: mpsc::Sender<SocketCommand>,
     ) -> Self {
         let start = Mutex::new(Some(Start::Fresh));
-        Self { folder, level, log, asked, installed: Installed::here(), start }
+        Self { folder, level, log, asked, installed: Installed::here(), start, excused: Mutex::default() }
     }
 
     /// How this process came to run, where that is not as usual.
@@ -98,7 +106,7 @@ impl RealLinks {
     async fn try_open(&self, texts: &Texts) -> Opened {
         if let Err(error) = self.folder.make() {
             tracing::error!(error = %chain(&error), "the folder cannot be used");
-            self.begins_in_vain().await;
+            self.opens_in_vain(self.begin().await.map(|(updates, _)| updates)).await;
             return no_folder(texts);
         }
         let lock = match Lock::take(&self.folder.lock()) {
@@ -106,20 +114,31 @@ impl RealLinks {
             Err(LockError::Held { pid, .. }) => return Opened::Link(Other::connect(&self.folder, pid)),
             Err(error @ (LockError::Io { .. } | LockError::OfService { .. })) => {
                 tracing::error!(error = %chain(&error), "the lock cannot be taken");
-                self.begins_in_vain().await;
+                self.opens_in_vain(self.begin().await.map(|(updates, _)| updates)).await;
                 return no_folder(texts);
             }
         };
         files::sweep(self.folder.path());
         let updates = self.begin().await.map(|(updates, _)| updates);
         let opened = self.open_client(texts, lock, updates.clone());
-        if let (Some(updates), Opened::Link(_)) = (&updates, &opened) {
-            updates.serves().await;
-        } else if let Some(updates) = updates {
-            // Nobody else would begin it anew; this is asked again and again.
-            updates.excused().await;
+        match (updates, &opened) {
+            (Some(updates), Opened::Link(_)) => updates.serves().await,
+            (updates, _) => self.opens_in_vain(updates).await,
         }
         opened
+    }
+
+    /// There is no client this time. Nobody else would begin it anew; this is asked again and again.
+    async fn opens_in_vain(&self, updates: Option<Updates>) {
+        let Some(updates) = updates else { return };
+        let counts = {
+            let (mut last, now) =
+                (self.excused.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+            let counts = last.is_none_or(|last| now >= last + EXCUSES_APART);
+            *last = if counts { Some(now) } else { *last };
+            counts
+        };
+        if counts { updates.excused().await } else { updates.stopped().await }
     }
 
     fn open_client(&self, texts: &Texts, lock: Lock, updates: Option<Updates>) -> Opened {
@@ -431,6 +450,38 @@ impl Lifecycle for InApp {
 mod tests {
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn a_config_that_is_saved_again_and_again_is_one_excuse_of_a_version_on_trial() {
+        // It is this process's own program that is on trial, by another name on the same disk.
+        let own = std::env::current_exe().unwrap();
+        let dir = tempfile::tempdir_in(own.parent().unwrap()).unwrap();
+        let program = dir.path().join("petit");
+        std::fs::hard_link(own, &program).unwrap();
+        let folder = Folder::of(&dir.path().join("kept/config.toml"));
+        folder.make().unwrap();
+        std::fs::write(&folder.config, "[client]\nnonsense = 1\n").unwrap();
+        let trial = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"), "before": "0.0.1", "config": folder.config, "worked": [],
+            "within_seconds": 120, "step": "trying",
+        });
+        let kept = dir.path().join(".petit.trial");
+        std::fs::write(&kept, trial.to_string()).unwrap();
+        let said = |key: &str| {
+            let trial: serde_json::Value = serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
+            trial[key].clone()
+        };
+        let (asked, _) = mpsc::channel(1);
+        let links = RealLinks::new(folder, None, None, asked).of_program(&program, Means::Installer);
+        for excuses in 1..=2 {
+            for _ in 0..6 {
+                let opened = links.open(Texts::of("en")).await;
+                assert!(matches!(opened, Opened::Trouble { .. }));
+                assert_eq!((said("excuses"), said("is_running")), (excuses.into(), false.into()));
+            }
+            tokio::time::advance(EXCUSES_APART).await;
+        }
+    }
+
     #[tokio::test]
     async fn where_a_part_of_a_client_fails_its_statuses_end() {
         let (sender, mut statuses) = watch::channel(None::<Status>);
@@ -442,7 +493,7 @@ mod tests {
         tasks.spawn(async {});
         tasks.spawn(async { panic!("a fault of ours") });
         let together = tokio::spawn(run_together(tasks));
-        let ended = tokio::time::timeout(std::time::Duration::from_mins(1), statuses.changed()).await;
+        let ended = tokio::time::timeout(Duration::from_mins(1), statuses.changed()).await;
         assert!(ended.unwrap().is_err());
         together.await.unwrap();
     }

@@ -1,11 +1,17 @@
 //! A program that an installer has put here, and its way back: the installer of the version before.
 
+use std::fmt::Debug;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use petit_host::update::{KEPT, MAX_CRASHES, MAX_EXCUSES, Stage, Start, Time, Trial, Verdict, Version};
+use tokio::sync::{mpsc, watch};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber, span};
 
+use super::super::tests::{AWAY, status};
 use super::super::{Begun, Means, TRIAL, Updates};
 use super::BEFORE;
 use crate::folder::Folder;
@@ -94,6 +100,78 @@ async fn a_version_that_crashes_again_and_again_has_the_installer_of_the_one_bef
     let trial = home.updates.place.trial().unwrap().unwrap();
     assert_eq!(trial.goes_back_for(), Some(Verdict::DoesNotWork), "until the one before has begun");
     assert!(home.updates.history().unwrap().is_bad(&home.updates.own));
+}
+
+#[tokio::test]
+async fn an_installer_that_cannot_be_started_is_tried_again_at_once() {
+    let home = Home::with_way_back().on_trial().await;
+    let before = home.dir.path().join(BEFORE);
+    std::fs::set_permissions(&before, std::fs::Permissions::from_mode(0o600)).unwrap();
+    for _ in 0..MAX_CRASHES {
+        home.updates.begin(Start::Fresh).await;
+    }
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::Unusable(_)));
+    std::fs::set_permissions(&before, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::PutBack));
+    home.until_called().await;
+}
+
+/// What is logged as an error.
+#[derive(Clone, Default)]
+struct Errors(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Errors {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        struct Message(String);
+
+        impl Visit for Message {
+            fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.0.lock().unwrap().push(message.0);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_version_goes_back_is_logged_once_and_so_is_what_keeps_it_from_that() {
+    let (goes_back, fails) = ("going back to the version before", "a trial cannot be looked after");
+    for (mode, times) in [(0o700, [1, 0]), (0o600, [1, 1])] {
+        let home = Home::with_way_back().on_trial().await;
+        let before = home.dir.path().join(BEFORE);
+        std::fs::set_permissions(&before, std::fs::Permissions::from_mode(mode)).unwrap();
+        let (_statuses, statuses) = watch::channel(status(&AWAY, &[]));
+        let (restart, _restarts) = mpsc::channel(1);
+        let errors = Errors::default();
+        let _logged = tracing::subscriber::set_default(errors.clone());
+        let watching = home.updates.watch(statuses, &restart);
+        // For half an hour it is waited for the connection.
+        assert!(tokio::time::timeout(Duration::from_mins(40), watching).await.is_err());
+        let logged = errors.0.lock().unwrap();
+        let said = |what: &str| logged.iter().filter(|line| *line == what).count();
+        assert_eq!([said(goes_back), said(fails)], times, "{mode:o}: {logged:?}");
+    }
 }
 
 #[tokio::test]

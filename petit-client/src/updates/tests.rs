@@ -11,7 +11,7 @@ use crate::daemon::{NotRestarted, Restart};
 use crate::status::{Broken, BrokenAt, Connection, Status};
 
 /// A client with services, each with its light.
-fn status(connection: &Connection, services: &[(&str, &str)]) -> Status {
+pub(super) fn status(connection: &Connection, services: &[(&str, &str)]) -> Status {
     let service = |(name, light): &(&str, &str)| {
         json!({
             "name": name, "kind": "http", "target": "localhost:3000", "id": null, "url": null, "aliases": [],
@@ -29,7 +29,7 @@ fn status(connection: &Connection, services: &[(&str, &str)]) -> Status {
 }
 
 const ONLINE: Connection = Connection::Online { since: 0 };
-const AWAY: Connection = Connection::Waiting { cause: Cause::Lost, retry_in_ms: 1000 };
+pub(super) const AWAY: Connection = Connection::Waiting { cause: Cause::Lost, retry_in_ms: 1000 };
 
 fn watch_of(worked: &[&str]) -> Watch {
     let worked = worked.iter().map(|name| (*name).to_owned()).collect();

@@ -47,6 +47,7 @@ impl Updates {
 
     async fn watch_trials(&self, statuses: &watch::Receiver<Status>, restart: &mpsc::Sender<Restart>) {
         let (mut left_over, mut is_to_go) = (LeftOver::default(), false);
+        let mut trouble = Trouble::default();
         loop {
             // Somebody may have put this one's program back meanwhile.
             is_to_go &= self.place.is_of_this_process() != Some(true);
@@ -54,6 +55,7 @@ impl Updates {
                 true => Ok(Due::Restart),
                 false => self.settle(statuses, &mut left_over).await,
             };
+            trouble.log(settled.as_ref().err());
             let pause = match settled {
                 Ok(Due::Look) => LOOK_EVERY,
                 Ok(Due::Installer) => AGAIN,
@@ -62,10 +64,7 @@ impl Updates {
                     ask(restart).await;
                     AGAIN
                 }
-                Err(error) => {
-                    tracing::error!(error = %chain(&error), "a trial cannot be looked after");
-                    AGAIN
-                }
+                Err(_) => AGAIN,
             };
             tokio::time::sleep(pause).await;
         }
@@ -130,7 +129,10 @@ impl Updates {
             self.place.end_trial()?;
             return Ok(Due::Look);
         }
-        tracing::error!("going back to the version before");
+        if trial.goes_back_for().is_none() {
+            // It is tried again and again.
+            tracing::error!("going back to the version before");
+        }
         let way = self.go_back(&lock, trial, verdict).await?;
         if self.means == Means::Installer {
             return Ok(if way == WayBack::Taken { Due::Installer } else { Due::Look });
@@ -231,6 +233,21 @@ enum Due {
     Restart,
     /// An installer is at it, and ends this process.
     Installer,
+}
+
+/// Why a trial could not be looked after the last time.
+#[derive(Debug, Default)]
+struct Trouble(Option<String>);
+
+impl Trouble {
+    /// Says it in the log, once for each cause.
+    fn log(&mut self, error: Option<&UpdateError>) {
+        let cause = error.map(|error| chain(error));
+        if let Some(error) = cause.as_ref().filter(|cause| self.0.as_ref() != Some(*cause)) {
+            tracing::error!(error, "a trial cannot be looked after");
+        }
+        self.0 = cause;
+    }
 }
 
 /// Since when a version has been in place of this one that nobody begins.

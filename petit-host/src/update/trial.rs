@@ -278,6 +278,11 @@ impl Trial {
         is_due
     }
 
+    /// That installer could not be started, so it has ended nothing: the next try need not wait.
+    pub fn try_failed(&mut self) {
+        self.tried_back = None;
+    }
+
     /// Why the version before is there again where this one has not said that it [goes back](Self::goes_back): the one
     /// before was begun in this way.
     pub fn came_back_for(&self, start: Start) -> Verdict {

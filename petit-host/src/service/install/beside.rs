@@ -15,17 +15,42 @@ pub(super) fn files(service: &Service, program: &Path) -> Vec<PathBuf> {
     files.filter(|file| file.exists()).collect()
 }
 
-/// The name of the brand that is installed, where it is another one than this program's: a copy over it would go on with
-/// what that one was registered for.
+/// Why a program does not take the place of the one that is installed.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// A copy over it would go on with what that one was registered for.
+    #[error("{} is {brand}'s", program.display())]
+    OtherBrand { program: PathBuf, brand: String },
+    #[error(transparent)]
+    Brand(#[from] BrandError),
+}
+
+impl PlaceError {
+    /// What to do next.
+    pub(super) fn hint(&self, service: &Service) -> Option<String> {
+        match self {
+            Self::OtherBrand { .. } => Some(format!(
+                "there is room for one; take that one away first: {} uninstall",
+                service.program
+            )),
+            Self::Brand(_) => None,
+        }
+    }
+}
+
+/// Refuses the place of another brand's program than this one is of.
 ///
 /// # Errors
-/// [`BrandError`] when its file cannot be used.
-pub(super) fn other_brand(service: &Service, installed: &Path) -> Result<Option<String>, BrandError> {
+/// [`PlaceError`].
+pub(super) fn check_place(service: &Service, installed: &Path) -> Result<(), PlaceError> {
     if service.branding == Branding::None || !installed.exists() {
-        return Ok(None);
+        return Ok(());
     }
     let brand = Brand::of(installed)?;
-    Ok((brand.id() != brand::here().id()).then(|| brand.name().to_owned()))
+    if brand.id() == brand::here().id() {
+        return Ok(());
+    }
+    Err(PlaceError::OtherBrand { program: installed.to_owned(), brand: brand.name().to_owned() })
 }
 
 /// A brand's file that nothing belongs to any more, as its program is gone.
@@ -94,10 +119,12 @@ pub(super) mod tests {
         // This process is Petit itself.
         let installed = folder(&["petit-client", brand::FILE]);
         let program = installed.path().join("petit-client");
-        assert_eq!(other_brand(&CLIENT, &program).unwrap().as_deref(), Some("North"));
-        assert_eq!(other_brand(&SERVER, &program).unwrap(), None);
+        let refused = check_place(&CLIENT, &program).unwrap_err();
+        assert_eq!(refused.to_string(), format!("{} is North's", program.display()));
+        assert!(refused.hint(&CLIENT).is_some_and(|hint| hint.ends_with("petit-client uninstall")));
+        check_place(&SERVER, &program).unwrap();
         fs::remove_file(&program).unwrap();
-        assert_eq!(other_brand(&CLIENT, &program).unwrap(), None);
+        check_place(&CLIENT, &program).unwrap();
         let plain = folder(&["petit-client"]);
         let source = plain.path().join("petit-client");
         assert_eq!(left_over(&CLIENT, &source, &program), Some(installed.path().join(brand::FILE)));

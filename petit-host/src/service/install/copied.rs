@@ -5,9 +5,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::beside;
+use super::beside::{self, PlaceError};
 use super::installed::Service;
-use crate::brand::BrandError;
 use crate::files::{self, FileError, failed};
 
 /// Where the copy goes.
@@ -21,10 +20,8 @@ pub enum CopyError {
     /// A service at boot would run what somebody else has put there.
     #[error("{} can be changed by users other than root", .0.display())]
     OthersWrite(PathBuf),
-    #[error("{} is {brand}'s", program.display())]
-    OtherBrand { program: PathBuf, brand: String },
     #[error(transparent)]
-    Brand(#[from] BrandError),
+    Place(#[from] PlaceError),
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -32,7 +29,6 @@ pub enum CopyError {
 impl CopyError {
     /// What to do next.
     pub(super) fn hint(&self, service: &Service) -> Option<String> {
-        let program = service.program;
         Some(match self {
             Self::OthersWrite(path) if path.is_dir() => {
                 format!(
@@ -46,10 +42,8 @@ impl CopyError {
                     path.display()
                 )
             }
-            Self::OtherBrand { .. } => {
-                format!("a computer has one such service; take that one away first: {program} uninstall")
-            }
-            Self::Brand(_) | Self::File(_) => return None,
+            Self::Place(error) => return error.hint(service),
+            Self::File(_) => return None,
         })
     }
 }
@@ -78,9 +72,7 @@ pub(super) fn put_running(service: &Service) -> Result<PathBuf, CopyError> {
 
 /// Copies a program, and what lies beside it.
 fn put_all(service: &Service, source: &Path, program: &Path) -> Result<(), CopyError> {
-    if let Some(brand) = beside::other_brand(service, program)? {
-        return Err(CopyError::OtherBrand { program: program.to_owned(), brand });
-    }
+    beside::check_place(service, program)?;
     let with_it = beside::files(service, source);
     for file in std::iter::once(source).chain(with_it.iter().map(PathBuf::as_path)) {
         check_only_root_writes(file)?;

@@ -17,9 +17,8 @@ use windows_service::service::{
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 use super::access::{self, Kind};
-use super::beside;
+use super::beside::{self, PlaceError};
 use super::installed::{Installed, Service, Uninstalled};
-use crate::brand::BrandError;
 use crate::files::{self, FileError, failed};
 use crate::service;
 use crate::service::manager::{self, ManagerError, Was};
@@ -47,10 +46,8 @@ pub enum InstallError {
     Config(String),
     #[error("{0}; what was installed before is in its place again, and runs")]
     TakenBack(Box<InstallError>),
-    #[error("{} is {brand}'s", program.display())]
-    OtherBrand { program: PathBuf, brand: String },
     #[error(transparent)]
-    Brand(#[from] BrandError),
+    Place(#[from] PlaceError),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -80,10 +77,8 @@ impl InstallError {
             }
             Self::Config(_) => format!("nothing was changed; mend it, then type: {program} install"),
             Self::TakenBack(error) => return error.hint(service),
-            Self::OtherBrand { .. } => {
-                format!("a computer has one such service; take that one away first: {program} uninstall")
-            }
-            Self::Brand(_) | Self::File(_) | Self::Manager(ManagerError::Refused(_)) => return None,
+            Self::Place(error) => return error.hint(service),
+            Self::File(_) | Self::Manager(ManagerError::Refused(_)) => return None,
         })
     }
 }
@@ -107,9 +102,7 @@ pub fn install(service: &Service) -> Result<Installed, InstallError> {
     let is_in_place = service::is_same(&source, &program);
     let with_it = if is_in_place { Vec::new() } else { beside::files(service, &source) };
     if !is_in_place {
-        if let Some(brand) = beside::other_brand(service, &program)? {
-            return Err(InstallError::OtherBrand { program, brand });
-        }
+        beside::check_place(service, &program)?;
     }
     for file in std::iter::once(&source).chain(&with_it) {
         check_only_administrators_write(file)?;
