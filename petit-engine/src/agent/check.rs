@@ -117,10 +117,10 @@ where
         first_bytes(local, speaks.least_bytes()).await
     };
     let said = tokio::time::timeout(limits::SERVICE_ANSWERS, asking).await;
-    // What breaks a connection has answered as little as what says nothing.
-    let said = said.ok().and_then(Result::ok).unwrap_or_default();
+    let said = said.map_err(|_| ServiceCause::NoAnswer)?.unwrap_or_default();
     if said.is_empty() {
-        return Err(ServiceCause::NoAnswer);
+        // It has closed, or broken off: one of HTTP/2 had something to say before, and does not speak it.
+        return Err(if what == Question::Http2 { ServiceCause::NotHttp } else { ServiceCause::NoAnswer });
     }
     if !speaks.is_answer(&said) || said.len() < speaks.least_bytes() {
         return Err(ServiceCause::NotHttp);
@@ -181,7 +181,7 @@ mod tests {
             (b"HTTP/1.1 400 Bad Request\r\n\r\n", Err(ServiceCause::NotHttp)),
             (b"HTT", Err(ServiceCause::NotHttp)),
             (b"\0\0\0\x07\0\0\0\0\0", Err(ServiceCause::NotHttp)),
-            (b"", Err(ServiceCause::NoAnswer)),
+            (b"", Err(ServiceCause::NotHttp)),
         ] {
             assert_eq!(found(Question::Http2, says).await, expected, "{says:?}");
         }

@@ -335,7 +335,7 @@ mod tests {
         };
         let how = How { background: false, takeover: false };
         let main = Main::new(&context, how, dir.path().join("petit-client"), serving);
-        let ended = tokio::time::timeout(Duration::from_mins(1), main.run()).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_mins(1), Box::pin(main.run())).await.unwrap();
         let failure = ended.unwrap_err();
         assert_eq!(failure.exit, ExitCode::Failed);
         assert!(failure.message.contains("failed within"), "{}", failure.message);
