@@ -250,7 +250,7 @@ impl Admin {
     async fn revoke(&self, name: &str, actor: Actor) -> ApiResult<Revoked> {
         // Only a device ID: revoking cannot be undone, so it is not guessed whom it concerns.
         let Ok(id) = name.parse::<DeviceId>() else {
-            let known = self.find(name).await.ok();
+            let known = self.find_by_any_name(name).await.ok();
             let hint = known.map_or_else(
                 || "see the IDs with: petit-server clients list".to_owned(),
                 |row| format!("it belongs to client {0}: petit-server clients revoke {0}", row.id),

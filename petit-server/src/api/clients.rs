@@ -39,7 +39,7 @@ pub struct ClientList<C = Vec<ClientView>> {
 /// One client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShowClient {
-    /// Its ID, a registered ID or an alias of one of its services.
+    /// Its ID, a registered ID or an alias of one of its services, or the name that its customer has given it.
     pub name: String,
 }
 

@@ -111,7 +111,7 @@ pub(crate) enum Verb {
     /// Show the server, or one client: + online, / leaving, - away
     #[command(after_help = "Examples:\n  petit-server status\n  petit-server status acme")]
     Status {
-        /// A client's ID, a registered ID or an alias
+        /// A client's ID, a registered ID or an alias of one of its services, or the name that its customer has given it
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: Option<String>,
     },
@@ -368,7 +368,7 @@ pub(crate) enum ClientsVerb {
     /// Give a client tags: words to find it by, such as pilot or eu
     #[command(after_help = "Example:\n  petit-server clients tag acme pilot eu")]
     Tag {
-        /// Its ID, a registered ID or an alias of one of its services
+        /// Its ID, a registered ID or an alias of one of its services, or the name that its customer has given it
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         /// The tags
