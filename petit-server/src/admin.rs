@@ -40,7 +40,7 @@ use crate::directory::Directory;
 use crate::explain;
 use crate::fronts;
 use crate::registry::{Actor, InvalidNote, Labels, Note, RolloutStep, StoreError, StoreErrorKind};
-use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, Settings, make_invite};
+use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, Settings, make_invite, tcp_host};
 use crate::{SOFTWARE, seconds};
 
 use self::commands::Unheard;
@@ -171,10 +171,20 @@ impl Admin {
         self.running.as_ref().ok_or_else(|| ApiProblem::new(409, "not_running", "the server is not running"))
     }
 
+    /// The config that the server began with, or that it would begin with.
+    fn config(&self) -> Option<&Config> {
+        let running = self.running.as_ref().map(|running| &running.server.config);
+        running.or(self.offline.as_ref())
+    }
+
     /// The file that the registry is in.
     fn registry_file(&self) -> PathBuf {
-        let running = self.running.as_ref().map(|running| &running.server.config);
-        running.or(self.offline.as_ref()).map(|config| config.registry_file.clone()).unwrap_or_default()
+        self.config().map(|config| config.registry_file.clone()).unwrap_or_default()
+    }
+
+    /// Where visitors find the ports of raw TCP services.
+    fn tcp_host(&self) -> String {
+        self.config().map(|config| tcp_host(config, &self.endpoint)).unwrap_or_default()
     }
 
     /// What a failure of the registry is to whoever asks.

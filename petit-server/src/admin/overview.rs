@@ -98,10 +98,12 @@ impl Admin {
         let (store, endpoint) = (Arc::clone(self.directory.store()), self.endpoint.clone());
         let (fronts, problem, directory) = (self.front_states(), self.problem(), self.directory.clone());
         let relay = self.running.as_ref().map(|running| running.server.relay.clone());
+        let tcp_host = self.tcp_host();
         away(move |runtime| {
             let rows = runtime.block_on(store.devices()).map_err(problem)?;
             let sessions = relay.map(|relay| relay.sessions()).unwrap_or_default();
-            let public = PublicSide { endpoint: &endpoint, fronts, directory: &directory };
+            let public =
+                PublicSide { endpoint: &endpoint, tcp_host: &tcp_host, fronts, directory: &directory };
             write(Clients::new(&rows, &sessions, public))
         })
         .await
@@ -130,8 +132,6 @@ impl Admin {
             rows.retain(|row| row.name.to_lowercase() == wanted);
             Ok(rows)
         })
-    }
-
         .await?;
         // One that has registered anew has its old row still.
         if rows.iter().any(|row| row.ended.is_none()) {
@@ -142,12 +142,15 @@ impl Admin {
         }
         rows.pop()
             .ok_or_else(|| no_client(format!("no client has the ID or alias {name:?}, or is called so")))
+    }
+
     pub(super) async fn client(&self, name: &str) -> Written {
         let row = self.find_by_any_name(name).await?;
         let session = self.session_of(&row.id);
         let breach = self.running.as_ref().and_then(|running| running.server.relay.breach_of(&row.id));
         let (fronts, directory) = (self.front_states(), &self.directory);
-        let public = PublicSide { endpoint: &self.endpoint, fronts, directory };
+        let tcp_host = self.tcp_host();
+        let public = PublicSide { endpoint: &self.endpoint, tcp_host: &tcp_host, fronts, directory };
         let view = ClientView::new(&row, session.as_ref(), public);
         written(&view.with_breach(breach))
     }
@@ -192,11 +195,6 @@ impl Admin {
     }
 }
 
-/// Looks at many rows on a thread of its own: the one that this is called in has clients and visitors to serve.
-async fn away<T: Send + 'static>(
-    work: impl FnOnce(Handle) -> Result<T, ApiProblem> + Send + 'static,
-) -> Result<T, ApiProblem> {
-    let runtime = Handle::current();
 fn no_client(problem: String) -> ApiProblem {
     ApiProblem::new(404, NO_CLIENT, problem)
 }
@@ -217,6 +215,11 @@ fn ambiguous(name: &str, rows: &[DeviceRow]) -> ApiProblem {
     ApiProblem::new(409, "ambiguous", problem)
 }
 
+/// Looks at many rows on a thread of its own: the one that this is called in has clients and visitors to serve.
+async fn away<T: Send + 'static>(
+    work: impl FnOnce(Handle) -> Result<T, ApiProblem> + Send + 'static,
+) -> Result<T, ApiProblem> {
+    let runtime = Handle::current();
     let looked = tokio::task::spawn_blocking(move || work(runtime)).await;
     looked.unwrap_or_else(|error| Err(ApiProblem::new(500, "failed", error.to_string())))
 }
