@@ -94,7 +94,13 @@ fn a_lost_key_does_not_come_back_out_of_the_services_own_backup() {
     on_a_machine(async |machine| {
         let _service = private_service().await;
         let _pair = Pair::set_up(&machine).await;
+        let other = "petit-server init --endpoint https://REGID.example.com --replace";
+        let problem = "clients have registered with this server (1), so it was not changed";
+        let said = machine.run(other).await;
+        assert!(said.exit == 1 && said.err.contains(problem), "{said:?}");
         machine.says("petit-server backup && systemctl stop petit-server.socket petit-server").await;
+        let said = machine.run(other).await;
+        assert!(said.exit == 1 && said.err.contains(problem), "{said:?}");
         machine.says("mkdir /root/store && mv /etc/credstore/petit-* /root/store").await;
         let backup = machine.says("ls -d /var/lib/petit-server/backups/*").await;
         let said = machine.run(&format!("petit-server restore {backup}")).await;

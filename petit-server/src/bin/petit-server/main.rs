@@ -26,6 +26,7 @@ mod policy;
 mod refusals;
 mod release;
 #[cfg(unix)]
+mod replace;
 mod restart;
 #[cfg(not(unix))]
 #[path = "no_restart.rs"]
@@ -95,7 +96,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         service::say_if_passed_by(cli.json, &place);
     }
     match &cli.verb {
-        Verb::Init { endpoint, port, certificates, new_registry, open, hide_key, first } => {
+        Verb::Init { endpoint, port, certificates, replace, new_registry, open, hide_key, first } => {
             let visitors = match (*open, *hide_key) {
                 (true, _) => FirstVisitors::Open,
                 (false, true) => FirstVisitors::KeyedLater,
@@ -107,7 +108,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
                 (false, false) => LostRegistry::Refused,
             };
             let (endpoint, port, certificates) = (endpoint.as_ref(), *port, certificates.as_deref());
-            let args = InitArgs { endpoint, port, certificates, lost, visitors };
+            let args = InitArgs { endpoint, port, certificates, lost, visitors, replace: *replace };
             init::init(cli.json, &folder, &args).await?;
         }
         Verb::Run { service: false, .. } if folder.is_managed() => {

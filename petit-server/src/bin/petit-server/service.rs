@@ -9,7 +9,7 @@ use petit_host::config::Place;
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::service::{self, ManagerVerb};
-use petit_server::api::{CertificatePut, ConfigChecked, ConfigNote, Initialised};
+use petit_server::api::{CertificatePut, ClientList, ConfigChecked, ConfigNote, Initialised};
 use petit_server::backup::BackupError;
 use petit_server::certificate::keep::{CHAIN, KEY};
 use petit_server::config::{self, Config, ConfigError, NoServer};
@@ -71,7 +71,7 @@ pub(crate) fn make(
     match made {
         Ok(Initialised { stale_logs, visitor_key, .. }) => {
             let visitor_key = visitor_key.map(Into::into);
-            Ok(InitDone { config: new.is_some(), keys, stale_logs, visitor_key })
+            Ok(InitDone { keys, stale_logs, visitor_key })
         }
         Err(failure) => {
             if new.is_some() {
@@ -113,6 +113,11 @@ fn registry(lost: LostRegistry, visitors: FirstVisitors) -> Result<Initialised, 
 }
 
 /// Has the service's own user copy a certificate, whose files systemd hands in; returns where the copy is.
+/// All clients that have ever registered, as the service's own user finds them in its registry.
+pub(crate) fn clients() -> Result<ClientList, Failure> {
+    answer(AsService::new(["--json", "clients", "list", "--all"])?, "the registry could not be looked at")
+}
+
 pub(crate) fn keep_certificate(name: &str, certificate: &Path, key: &Path) -> Result<PathBuf, Failure> {
     let arguments = ["--json", "certificate", "put", "--handed-in", "--name", name];
     let command = AsService::with_credentials(arguments, &[(CHAIN, certificate), (KEY, key)])?;

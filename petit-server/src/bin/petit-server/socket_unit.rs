@@ -28,6 +28,20 @@ pub(crate) enum Agreed {
     Not(String),
 }
 
+impl Agreed {
+    /// What has to be known of it.
+    pub(crate) fn said(self) -> Option<String> {
+        match self {
+            Self::Already => None,
+            Self::Now(path) => Some(format!(
+                "petit-server.socket opens the ports of the config now ({}); one that runs, after: petit-server stop",
+                path.display()
+            )),
+            Self::Not(note) => Some(format!("note: {note}")),
+        }
+    }
+}
+
 /// What a config asks for.
 fn wanted(config: &Config) -> BTreeSet<SocketAddr> {
     let plain = SocketAddr::new(config.proxy_bind, config.proxy_port);

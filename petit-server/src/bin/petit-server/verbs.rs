@@ -18,7 +18,7 @@ use super::{audit, explain, key, policy, release, rollout};
     name = PROGRAM,
     version,
     about = "The vendor's side of Petit: hands out invites, keeps the registry, routes requests down the tunnels.",
-    after_help = "First steps:\n  petit-server init\n  petit-server start\n  petit-server invite",
+    after_help = "First steps:\n  petit-server init --endpoint https://REGID.example.com --port 443\n  petit-server start\n  petit-server invite\nTo try it on this machine alone: petit-server init",
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
@@ -35,7 +35,11 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     /// Make a config file, the server's keys and the registry
-    #[command(after_help = "Example:\n  petit-server init --endpoint https://REGID.example.com --port 443")]
+    ///
+    /// Without --endpoint the server is for this machine alone, to try it: its addresses are names under localhost.
+    #[command(
+        after_help = "Examples:\n  petit-server init --endpoint https://REGID.example.com --port 443\n  petit-server init --endpoint https://REGID.example.com --port 443 --replace"
+    )]
     Init {
         /// How public addresses are made; REGID stands for the name of a service
         #[arg(long, value_name = "URL")]
@@ -46,6 +50,10 @@ pub(crate) enum Verb {
         /// The folder in which certificates for HTTPS visitors are looked for, such as a volume of a container
         #[arg(long, value_name = "FOLDER")]
         certificates: Option<PathBuf>,
+        /// Write these into a config that is there already and says others, where no client has registered yet. The config
+        /// before is kept beside it; keys, registry, policies and other settings stay
+        #[arg(long)]
+        replace: bool,
         /// Begin anew though the registry is missing; every client has to register again
         #[arg(long)]
         new_registry: bool,
@@ -361,14 +369,14 @@ pub(crate) enum ClientsVerb {
     },
     /// One client
     Show {
-        /// Its ID, a registered ID or an alias of one of its services
+        /// Its ID, a registered ID or an alias of one of its services, or the name that its customer has given it
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
     },
     /// Give a client tags: words to find it by, such as pilot or eu
     #[command(after_help = "Example:\n  petit-server clients tag acme pilot eu")]
     Tag {
-        /// Its ID, a registered ID or an alias of one of its services, or the name that its customer has given it
+        /// Its ID, a registered ID or an alias of one of its services
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         /// The tags
