@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::as_service::{AsService, Given};
-use super::common::{PROGRAM, config_failure, start_failure};
+use super::common::{PROGRAM, config_failure, load, start_failure};
 use super::init_order::{FirstVisitors, InitArgs, InitDone, NewConfig};
 use super::setup::{self, backup_failure};
 use super::socket_unit;
@@ -215,6 +215,18 @@ pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCo
             Some(text)
         }
         Err(error) => return Err(config_failure(&error)),
+/// Has the socket unit open the ports of a config that was put back, as `init` has it for a new one.
+fn open_its_ports(json: bool, folder: &Folder) -> Result<(), Failure> {
+    let config = load(&folder.config)?;
+    let agreed = socket_unit::agree(&config).map_err(|failure| {
+        failure.hint("everything else was put back; petit-server init tries this again")
+    })?;
+    if let Some(said) = agreed.said().filter(|_| !json) {
+        cli::say(false, &said, &());
+    }
+    Ok(())
+}
+
     };
     let keys = if folder.has_key().map_err(|error| Failure::of(&error))? {
         None
@@ -259,3 +271,4 @@ pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCo
     }
     done
 }
+        open_its_ports(json, folder)?;

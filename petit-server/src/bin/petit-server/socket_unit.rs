@@ -138,7 +138,7 @@ pub(crate) fn agree(config: &Config) -> Result<Agreed, Failure> {
     }
 }
 
-/// Takes away what `init` has made; returns where it was.
+/// Takes away what [`agree`] has made; returns where it was.
 #[cfg(target_os = "linux")]
 pub(crate) fn forget() -> Option<PathBuf> {
     let path = Path::new(DROP_IN);
@@ -153,7 +153,9 @@ pub(crate) fn forget() -> Option<PathBuf> {
 
 fn drop_in(wanted: &BTreeSet<SocketAddr>) -> String {
     let lines: String = wanted.iter().map(|address| format!("ListenStream={address}\n")).collect();
-    format!("# Made by petit-server init, of what the config says.\n[Socket]\nListenStream=\n{lines}")
+    format!(
+        "# Made by petit-server init or restore, of what the config says.\n[Socket]\nListenStream=\n{lines}"
+    )
 }
 
 #[cfg(test)]
