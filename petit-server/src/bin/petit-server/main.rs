@@ -7,6 +7,7 @@ mod as_service;
 mod ask;
 mod asking;
 mod audit;
+mod backup_out;
 mod certificate_put;
 mod common;
 mod config_put;
@@ -25,8 +26,8 @@ mod main_loop;
 mod policy;
 mod refusals;
 mod release;
-#[cfg(unix)]
 mod replace;
+#[cfg(unix)]
 mod restart;
 #[cfg(not(unix))]
 #[path = "no_restart.rs"]
@@ -146,7 +147,13 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Restart { within } => restarting::restart(cli.json, &folder, *within).await?,
         Verb::Stop => restarting::stop(cli.json, &folder).await?,
         Verb::Reload => return restarting::reload(cli.json, &folder).await,
-        Verb::Backup { folder: to, keep } => setup::backup(cli.json, &folder, to.as_deref(), *keep).await?,
+        Verb::Backup { handed_over: true, .. } => backup_out::hand_over(&folder).await?,
+        Verb::Backup { folder: Some(to), keep, .. } if backup_out::is_roots(&folder, to) => {
+            backup_out::receive(cli.json, &folder, to, *keep)?;
+        }
+        Verb::Backup { folder: to, keep, .. } => {
+            setup::backup(cli.json, &folder, to.as_deref(), *keep).await?;
+        }
         Verb::Restore { folder: from } => setup::restore(cli.json, &folder, from).await?,
         Verb::Policy { verb } => policy::policy(cli.json, &folder, verb).await?,
         Verb::Key { verb } => key::key(cli.json, &folder, verb).await?,

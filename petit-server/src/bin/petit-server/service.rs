@@ -2,6 +2,7 @@
 //! the service's own.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::{self, Failure};
@@ -16,7 +17,7 @@ use petit_server::config::{self, Config, ConfigError, NoServer};
 use petit_server::folder::{Folder, KeyError, Pinned};
 use petit_server::server::{LostRegistry, ServerStartError};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::as_service::{AsService, Given};
 use super::common::{PROGRAM, config_failure, load, start_failure};
@@ -112,12 +113,12 @@ fn registry(lost: LostRegistry, visitors: FirstVisitors) -> Result<Initialised, 
     answer(AsService::new(arguments)?, "the registry could not be made")
 }
 
-/// Has the service's own user copy a certificate, whose files systemd hands in; returns where the copy is.
 /// All clients that have ever registered, as the service's own user finds them in its registry.
 pub(crate) fn clients() -> Result<ClientList, Failure> {
     answer(AsService::new(["--json", "clients", "list", "--all"])?, "the registry could not be looked at")
 }
 
+/// Has the service's own user copy a certificate, whose files systemd hands in; returns where the copy is.
 pub(crate) fn keep_certificate(name: &str, certificate: &Path, key: &Path) -> Result<PathBuf, Failure> {
     let arguments = ["--json", "certificate", "put", "--handed-in", "--name", name];
     let command = AsService::with_credentials(arguments, &[(CHAIN, certificate), (KEY, key)])?;
@@ -129,12 +130,19 @@ fn answer<A: DeserializeOwned>(command: AsService, failed: &str) -> Result<A, Fa
     let output = command.output()?;
     match serde_json::from_slice(&output.stdout) {
         Ok(Printed::Answer(answer)) => Ok(answer),
+        Ok(Printed::Failed { .. }) | Err(_) => Err(failure_in(&output.stdout, output.status, failed)),
+    }
+}
+
+/// Why such a command has no answer, in what it has printed. `failed`: what is said where it does not say so.
+pub(crate) fn failure_in(out: &[u8], status: ExitStatus, failed: &str) -> Failure {
+    match serde_json::from_slice::<Printed<IgnoredAny>>(out) {
         Ok(Printed::Failed { error: FailedAs { message, hint } }) => {
-            Err(Failure { hint, ..Failure::new(ExitCode::Failed, message) })
+            Failure { hint, ..Failure::new(ExitCode::Failed, message) }
         }
-        Err(_) => {
-            let problem = format!("{failed} by {} ({})", unit(), output.status);
-            Err(Failure::new(ExitCode::Failed, problem).hint("see what happened with: journalctl -e"))
+        Ok(Printed::Answer(_)) | Err(_) => {
+            let problem = format!("{failed} by {} ({status})", unit());
+            Failure::new(ExitCode::Failed, problem).hint("see what happened with: journalctl -e")
         }
     }
 }
@@ -171,13 +179,19 @@ pub(crate) fn check_config(json: bool, folder: &Folder) -> Result<ExitCode, Fail
     Ok(ExitCode::Ok)
 }
 
+/// Refuses what is of no use before the service is set up.
+pub(crate) fn check_set_up(folder: &Folder) -> Result<(), Failure> {
+    if folder.has_key().map_err(|error| Failure::of(&error))? {
+        return Ok(());
+    }
+    let problem = format!("{} is not set up: there is no {}", unit(), folder.key().display());
+    let hint = "set it up with: petit-server init --endpoint https://REGID.example.com --port 443";
+    Err(Failure::new(ExitCode::Failed, problem).hint(hint))
+}
+
 /// Starts the service, once it is set up: systemd takes one that is not for one that need not run.
 pub(crate) fn start(json: bool, folder: &Folder) -> Result<(), Failure> {
-    if !folder.has_key().map_err(|error| Failure::of(&error))? {
-        let problem = format!("{} is not set up: there is no {}", unit(), folder.key().display());
-        let hint = "set it up with: petit-server init --endpoint https://REGID.example.com --port 443";
-        return Err(Failure::new(ExitCode::Failed, problem).hint(hint));
-    }
+    check_set_up(folder)?;
     cli::by_service_manager(json, ManagerVerb::Start, &[], &unit())
 }
 
@@ -201,6 +215,18 @@ fn refuse_from_itself(folder: &Folder, from: &Path) -> Result<(), Failure> {
     Err(Failure::new(ExitCode::Failed, problem).hint(hint))
 }
 
+/// Has the socket unit open the ports of a config that was put back, as `init` has it for a new one.
+fn open_its_ports(json: bool, folder: &Folder) -> Result<(), Failure> {
+    let config = load(&folder.config)?;
+    let agreed = socket_unit::agree(&config).map_err(|failure| {
+        failure.hint("everything else was put back; petit-server init tries this again")
+    })?;
+    if let Some(said) = agreed.said().filter(|_| !json) {
+        cli::say(false, &said, &());
+    }
+    Ok(())
+}
+
 /// Puts a backup back: what is root's, where it is not there, here; everything else is put back by the service's own
 /// user. Where that does not come to its end, what is root's is as it was.
 pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCode, Failure> {
@@ -215,18 +241,6 @@ pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCo
             Some(text)
         }
         Err(error) => return Err(config_failure(&error)),
-/// Has the socket unit open the ports of a config that was put back, as `init` has it for a new one.
-fn open_its_ports(json: bool, folder: &Folder) -> Result<(), Failure> {
-    let config = load(&folder.config)?;
-    let agreed = socket_unit::agree(&config).map_err(|failure| {
-        failure.hint("everything else was put back; petit-server init tries this again")
-    })?;
-    if let Some(said) = agreed.said().filter(|_| !json) {
-        cli::say(false, &said, &());
-    }
-    Ok(())
-}
-
     };
     let keys = if folder.has_key().map_err(|error| Failure::of(&error))? {
         None
@@ -258,6 +272,7 @@ fn open_its_ports(json: bool, folder: &Folder) -> Result<(), Failure> {
     };
     let done = put();
     if matches!(done, Ok(ExitCode::Ok)) {
+        open_its_ports(json, folder)?;
         if config.is_none() && !json {
             cli::say(false, &setup::config_stays(folder, &from), &());
         }
@@ -271,4 +286,3 @@ fn open_its_ports(json: bool, folder: &Folder) -> Result<(), Failure> {
     }
     done
 }
-        open_its_ports(json, folder)?;

@@ -166,34 +166,44 @@ pub(crate) async fn backup(
         || backup::dated::next(folder, SystemTime::now()),
         |to| std::path::absolute(to).unwrap_or_else(|_| to.to_owned()),
     );
-    let done = match Client::new(&folder.socket()).ask(&MakeBackup { folder: to.clone(), keep }).await {
-        Ok(done) => done,
+    say_backed_up(json, folder, &make_backup(folder, &to, keep).await?);
+    Ok(())
+}
+
+/// Has the running server write a backup, or writes it while none runs.
+pub(crate) async fn make_backup(folder: &Folder, to: &Path, keep: Option<u32>) -> Result<BackedUp, Failure> {
+    match Client::new(&folder.socket()).ask(&MakeBackup { folder: to.to_owned(), keep }).await {
+        Ok(done) => Ok(done),
         Err(AskError::Call(CallError::NotRunning)) => {
             let config = load(&folder.config)?;
             let offline = Offline::open(&config, folder).await.map_err(|error| start_failure(&error))?;
-            let left_out = backup::backup(offline.directory.store().as_ref(), &config, folder, &to).await;
+            let left_out = backup::backup(offline.directory.store().as_ref(), &config, folder, to).await;
             offline.close().await;
             let left_out = left_out.map_err(|error| backup_failure(&error))?;
-            let removed = backup::dated::keep(&to, keep);
-            BackedUp { backup: to.clone(), left_out, removed }
+            let removed = backup::dated::keep(to, keep);
+            Ok(BackedUp { backup: to.to_owned(), left_out, removed })
         }
         Err(AskError::Call(CallError::Refused(problem))) if problem.code == MakeBackup::NOT_EMPTY => {
-            return Err(backup_failure(&BackupError::NotEmpty(to)));
+            Err(backup_failure(&BackupError::NotEmpty(to.to_owned())))
         }
         Err(error) => {
             let failure = Failure::of_asked(error, PROGRAM);
-            return Err(match folder.is_of_service() && !to.starts_with(folder.path()) {
+            Err(match folder.is_of_service() && !to.starts_with(folder.path()) {
                 true => failure.hint(format!(
                     "the service itself writes it, and only below {}; leave the folder out, and copy what was made",
                     folder.path().display()
                 )),
                 false => failure,
-            });
+            })
         }
-    };
+    }
+}
+
+/// Says that a backup was made, and of what.
+pub(crate) fn say_backed_up(json: bool, folder: &Folder, done: &BackedUp) {
     let mut text = format!(
         "Everything that the server needs is in {}.\nKeep it as safe as the server's key, which is in it.",
-        to.display()
+        done.backup.display()
     );
     for path in &done.removed {
         text.push_str(&format!("\nRemoved, as an older one: {}.", path.display()));
@@ -205,8 +215,7 @@ pub(crate) async fn backup(
         };
         text.push_str(&format!("\nNot in it is {}: {why}.", path.display()));
     }
-    cli::say(json, &text, &done);
-    Ok(())
+    cli::say(json, &text, done);
 }
 
 /// Puts a backup back.

@@ -280,12 +280,15 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  petit-server backup /mnt/backup/petit-2026-11-24\n  petit-server backup --keep 7"
     )]
     Backup {
-        /// A folder that is not there yet, or is empty (default: backups/TIME in the server's folder); that of a service is
-        /// in its state folder, as it writes nowhere else
+        /// A folder that is not there yet, or is empty (default: backups/TIME in the server's folder). On Windows that of a
+        /// service is in its own folder, as it writes nowhere else
         folder: Option<PathBuf>,
         /// Remove older backups beside it that are named by their time, so that this many are left
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
         keep: Option<u32>,
+        /// By root's command, of a service of the system: it is printed, for root to write it where the service cannot
+        #[arg(long, hide = true)]
+        handed_over: bool,
     },
     /// Put a backup back; what it replaces is moved aside
     #[command(after_help = "Example:\n  petit-server restore /mnt/backup/petit-2026-11-24")]
