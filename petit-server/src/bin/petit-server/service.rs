@@ -235,10 +235,7 @@ pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCo
     let config = match config::load(&folder.config) {
         Ok(_) => None,
         Err(ConfigError::Missing { .. } | ConfigError::Part { misfit: NoServer, .. }) => {
-            let text = petit_host::config::read(&from.join("config.toml"));
-            let text = text.map_err(|error: ConfigError| config_failure(&error))?;
-            config::parse(&folder.config, &text).map_err(|error| config_failure(&error))?;
-            Some(text)
+            Some(setup::config_in(&from, folder)?.0)
         }
         Err(error) => return Err(config_failure(&error)),
     };
@@ -272,10 +269,10 @@ pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCo
     };
     let done = put();
     if matches!(done, Ok(ExitCode::Ok)) {
-        open_its_ports(json, folder)?;
         if config.is_none() && !json {
             cli::say(false, &setup::config_stays(folder, &from), &());
         }
+        open_its_ports(json, folder)?;
     } else {
         if config.is_some() {
             put_back(folder, before.as_deref());

@@ -223,12 +223,7 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
     // Where the registry lies is what the config says: the one that is there, else the backup's.
     let config = match config::load(&folder.config) {
         Ok((config, _)) => config,
-        Err(ConfigError::Missing { .. }) => {
-            let text = std::fs::read_to_string(from.join("config.toml")).unwrap_or_default();
-            config::parse(&folder.config, &text)
-                .map(|(config, _)| config)
-                .map_err(|error| config_failure(&error))?
-        }
+        Err(ConfigError::Missing { .. }) => config_in(from, folder)?.1,
         Err(error) => return Err(config_failure(&error)),
     };
     let restored = backup::restore(&config, folder, from).await.map_err(|error| backup_failure(&error))?;
@@ -261,6 +256,22 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
     };
     cli::say(json, &text, &restored);
     Ok(())
+}
+
+/// The config in a backup: its text, and what it says for this server.
+pub(crate) fn config_in(backup: &Path, folder: &Folder) -> Result<(String, Config), Failure> {
+    const NAME: &str = "config.toml";
+    let path = backup.join(NAME);
+    let text = petit_host::config::read(&path).map_err(|error| match error {
+        ConfigError::Missing { .. } => {
+            backup_failure(&BackupError::NoBackup { folder: backup.to_owned(), missing: NAME })
+        }
+        error => config_failure(&error),
+    })?;
+    // A mistake in it is one of that file.
+    let at_fault = |error| config_failure(&config::parse(&path, &text).err().unwrap_or(error));
+    let (config, _) = config::parse(&folder.config, &text).map_err(at_fault)?;
+    Ok((text, config))
 }
 
 /// What is said where a backup's config was not put back.
