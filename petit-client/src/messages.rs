@@ -122,6 +122,12 @@ pub fn service(cause: ServiceCause, target: &(impl Display + ?Sized)) -> Message
     Message::new(format!("service.{}", name(cause))).value("target", target)
 }
 
+/// A public address, as it is shown. That of a port which is open on the server's own machine only would be taken for one
+/// of this computer.
+pub fn address(texts: &Texts, url: &str) -> String {
+    if is_server_only(url) { texts.format("address.server_only", &[("url", &url)]) } else { url.to_owned() }
+}
+
 /// Why the public address `url` was not tried, as the end of a sentence.
 pub fn untried(texts: &Texts, why: FrontUntried, url: &str) -> String {
     if why == FrontUntried::PrivateAddress && is_server_only(url) {

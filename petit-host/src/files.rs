@@ -235,7 +235,10 @@ pub fn sync_dir(_: &Path) -> io::Result<()> {
 }
 
 /// Makes a new, private file; never follows a link that somebody has put there.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// What the system says.
+pub fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -82,5 +82,6 @@ pub use self::releases::{ReleaseFile, Releases};
 pub use self::route::{Names, Route, Routed, Via, decide};
 pub use self::session::{ServedView, SessionView};
 pub(crate) use self::shared::RelayShared;
+pub use self::tcp_listeners::tcp_url;
 pub use self::telling::aliases_bytes;
 pub use self::visit::{Observer, Protocol, Record, VisitEnd};

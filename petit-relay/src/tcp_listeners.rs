@@ -139,9 +139,10 @@ impl TcpListeners {
 
 /// The public address of a port.
 pub(super) fn url(host: &str, address: SocketAddr) -> String {
-    if host.contains(':') {
-        format!("tcp://[{host}]:{}", address.port())
-    } else {
-        format!("tcp://{host}:{}", address.port())
-    }
+    tcp_url(host, address.port())
+}
+
+/// The public address of a raw TCP service that has a port on `host`, a name or an address.
+pub fn tcp_url(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("tcp://[{host}]:{port}") } else { format!("tcp://{host}:{port}") }
 }

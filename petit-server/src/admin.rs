@@ -42,7 +42,7 @@ use crate::fronts;
 use crate::registry::{
     Actor, InvalidNote, Labels, Note, RolloutStep, StoreError, StoreErrorKind, Suspension,
 };
-use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, Settings, make_invite};
+use crate::server::{InviteError, InviteRequest, Phase, Reloaded, Server, Settings, make_invite, tcp_host};
 use crate::{SOFTWARE, seconds};
 
 use self::commands::Unheard;
@@ -182,10 +182,20 @@ impl Admin {
         self.running.as_ref().ok_or_else(|| ApiProblem::new(409, "not_running", "the server is not running"))
     }
 
+    /// The config that the server began with, or that it would begin with.
+    fn config(&self) -> Option<&Config> {
+        let running = self.running.as_ref().map(|running| &running.server.config);
+        running.or(self.offline.as_ref())
+    }
+
     /// The file that the registry is in.
     fn registry_file(&self) -> PathBuf {
-        let running = self.running.as_ref().map(|running| &running.server.config);
-        running.or(self.offline.as_ref()).map(|config| config.registry_file.clone()).unwrap_or_default()
+        self.config().map(|config| config.registry_file.clone()).unwrap_or_default()
+    }
+
+    /// Where visitors find the ports of raw TCP services.
+    fn tcp_host(&self) -> String {
+        self.config().map(|config| tcp_host(config, &self.endpoint)).unwrap_or_default()
     }
 
     /// What a failure of the registry is to whoever asks.
@@ -261,7 +271,7 @@ impl Admin {
     async fn revoke(&self, name: &str, actor: Actor) -> ApiResult<Revoked> {
         // Only a device ID: revoking cannot be undone, so it is not guessed whom it concerns.
         let Ok(id) = name.parse::<DeviceId>() else {
-            let known = self.find(name).await.ok();
+            let known = self.find_by_any_name(name).await.ok();
             let hint = known.map_or_else(
                 || "see the IDs with: petit-server clients list".to_owned(),
                 |row| format!("it belongs to client {0}: petit-server clients revoke {0}", row.id),

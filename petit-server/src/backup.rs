@@ -4,6 +4,7 @@
 //! and puts what it replaces aside instead of deleting it.
 
 mod aside;
+pub mod carried;
 pub mod dated;
 
 use std::io;

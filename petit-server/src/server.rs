@@ -22,6 +22,7 @@ use petit_relay::{Farewell, Leave, Pressure, Relay, RelayError};
 use tokio::sync::{broadcast, watch};
 
 pub use self::offline::{Begun, ConfigIs, LostRegistry, Offline};
+pub(crate) use self::prepare::tcp_host;
 pub use self::prepare::{Inherited, Prepared, Ready};
 use crate::access_log::AccessLog;
 use crate::api::WaitsFor;

@@ -21,6 +21,7 @@ mod crash;
 mod doctor;
 mod enrol;
 mod explain;
+mod first_setup;
 mod forms;
 mod fronts;
 mod fuzzed;

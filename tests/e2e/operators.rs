@@ -248,3 +248,49 @@ async fn what_no_browser_reaches_and_nobody_sees_is_refused_and_lists_and_tags_s
     server.run(["stop"]).await.ok();
     up.exit().await;
 }
+
+/// A client that has registered, with its own ID and that of its service.
+async fn registered(server: &Program, name: &str) -> (Program, String, String) {
+    let client = Program::client();
+    let config = client_config(&[("web", "127.0.0.1:9".parse().unwrap(), "http")]);
+    let config = config.replacen("[client]\n", &format!("[client]\nname = \"{name}\"\n"), 1);
+    std::fs::write(client.config(), config).unwrap();
+    client.run_with(["register"], &server.invite([""; 0]).await).await.ok();
+    let list = server.run(["clients", "list", "--json"]).await.ok().json();
+    let clients = list["clients"].as_array().unwrap();
+    let found = clients.iter().find(|client| client["name"] == name).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    (client, text(&found["id"]), text(&found["services"][0]["id"]))
+}
+
+#[tokio::test]
+async fn a_client_is_shown_by_the_name_that_its_customer_has_given_it_and_changed_by_none() {
+    let server = Program::server().await;
+    let running = server.up().await;
+    let (_desk, desk, service) = registered(&server, "Front desk").await;
+    let shown = server.run(["clients", "show", "front desk"]).await.ok().out;
+    assert!(shown.contains(&desk), "{shown}");
+    let refused = server.run(["clients", "note", "front desk", "moves"]).await;
+    assert!(refused.exit == 1 && refused.err.contains("no client has the ID or alias"), "{refused:?}");
+    let refused = server.run(["clients", "revoke", "--yes", "Front desk"]).await;
+    assert!(refused.exit == 2 && refused.err.contains(&format!("revoke {desk}")), "{refused:?}");
+
+    // Two of one name.
+    let _tills = (registered(&server, "till").await, registered(&server, "till").await);
+    let list = server.run(["clients", "list", "--json"]).await.ok().json();
+    let clients = list["clients"].as_array().unwrap().iter().filter(|client| client["name"] == "till");
+    let tills: Vec<_> = clients.map(|client| client["id"].as_str().unwrap().to_owned()).collect();
+    let refused = server.run(["status", "till"]).await;
+    assert!(refused.exit == 1 && refused.err.contains("2 clients have the name \"till\""), "{refused:?}");
+    assert!(tills.len() == 2 && tills.iter().all(|id| refused.err.contains(id)), "{refused:?}");
+    // One that is gone is in nobody's way.
+    server.run(["clients", "revoke", "--yes", &tills[0]]).await.ok();
+    let shown = server.run(["clients", "show", "till"]).await.ok().out;
+    assert!(shown.contains(&tills[1]), "{shown}");
+    // What the operator has called it counts before what its customer says.
+    server.run(["addalias", &service, "till"]).await.ok();
+    let shown = server.run(["clients", "show", "till"]).await.ok().out;
+    assert!(shown.contains(&desk), "{shown}");
+    server.run(["stop"]).await.ok();
+    running.exit().await;
+}

@@ -94,7 +94,13 @@ fn a_lost_key_does_not_come_back_out_of_the_services_own_backup() {
     on_a_machine(async |machine| {
         let _service = private_service().await;
         let _pair = Pair::set_up(&machine).await;
+        let other = "petit-server init --endpoint https://REGID.example.com --replace";
+        let problem = "clients have registered with this server (1), so it was not changed";
+        let said = machine.run(other).await;
+        assert!(said.exit == 1 && said.err.contains(problem), "{said:?}");
         machine.says("petit-server backup && systemctl stop petit-server.socket petit-server").await;
+        let said = machine.run(other).await;
+        assert!(said.exit == 1 && said.err.contains(problem), "{said:?}");
         machine.says("mkdir /root/store && mv /etc/credstore/petit-* /root/store").await;
         let backup = machine.says("ls -d /var/lib/petit-server/backups/*").await;
         let said = machine.run(&format!("petit-server restore {backup}")).await;
@@ -103,6 +109,54 @@ fn a_lost_key_does_not_come_back_out_of_the_services_own_backup() {
         let copy = said.err.split("cp -rT ").nth(1).unwrap().split(';').next().unwrap().to_owned();
         machine.says(&format!("cp -rT {copy} && petit-server restore /root/petit-backup")).await;
         machine.says("petit-server start && petit-server check --ready").await;
+    });
+}
+
+/// Root writes it himself, and opens nothing in the service's folder.
+#[test]
+fn a_server_comes_back_with_its_ports_from_a_backup_that_root_has_written_elsewhere() {
+    on_a_machine(async |machine| {
+        let package = machine.bring(&deb("petit-server"));
+        machine.says(&format!("dpkg --install {package}")).await;
+        // Tried first, as it comes.
+        assert!(machine.says("petit-server init").await.contains("for this machine alone, to try it"));
+        let init = "petit-server init --endpoint http://REGID.shop.localhost:8090 --port 8454";
+        let said = machine.run(init).await;
+        assert!(said.exit == 1 && said.err.contains("type the same with --replace"), "{said:?}");
+        let said = machine.says(&format!("{init} --replace")).await;
+        assert!(said.contains("the one before is /etc/petit/server.last-good.toml"), "{said}");
+        machine.says("petit-server start && petit-server check --ready").await;
+        assert!(TcpStream::connect("127.0.0.1:8454").is_ok());
+
+        // Whatever the shell lets others read.
+        let said = machine.says("umask 000; petit-server backup /root/copies/one").await;
+        assert!(said.contains("is in /root/copies/one."), "{said}");
+        machine.says("cmp /root/copies/one/server.key /etc/credstore/petit-server.key").await;
+        let said = machine.run("petit-server backup /root/copies/one").await;
+        assert!(said.exit == 1 && said.err.contains("name a folder that is not there yet"), "{said:?}");
+        machine.says("petit-server stop").await;
+        let said = machine.says("umask 000; petit-server --json backup /root/copies/two").await;
+        assert!(said.contains("\"backup\": \"/root/copies/two\""), "{said}");
+        let files = machine.says("find /root/copies -printf '%M %u %P\\n'").await;
+        let is_roots = |line: &&str| {
+            ["drwx------ root ", "-rw------- root "].iter().any(|start| line.starts_with(start))
+        };
+        assert!(files.lines().filter(is_roots).count() == files.lines().count(), "{files}");
+        assert!(files.contains("two/registry.db"), "{files}");
+        let left = machine.run("ls -A /var/lib/private/petit-server | grep for-root").await;
+        assert_eq!(left.out, "");
+
+        // A new machine.
+        machine
+            .says("dpkg --purge petit-server && rm -r /etc/credstore/petit-* /var/lib/private/petit-server")
+            .await;
+        machine.says(&format!("rm -f /var/lib/petit-server && dpkg --install {package}")).await;
+        let said = machine.says("petit-server restore /root/copies/two").await;
+        assert!(said.contains("petit-server.socket opens the ports of the config now"), "{said}");
+        machine.says("petit-server start && petit-server check --ready").await;
+        assert!(TcpStream::connect("127.0.0.1:8454").is_ok());
+        assert!(!machine.says("petit-server config check").await.contains("petit-server.socket opens"));
+        drop(TcpListener::bind("0.0.0.0:443").expect("a port that the config does not name is free"));
     });
 }
 

@@ -23,6 +23,10 @@ use crate::{SOFTWARE, load, seconds};
 
 /// Changes in one answer; whoever wants more asks for those after the last one.
 const CHANGES_AT_ONCE: u32 = 1000;
+/// The code of the refusal of a client that there is not.
+const NO_CLIENT: &str = "no_client";
+/// So many clients of one name are named.
+const MATCHES_SHOWN: usize = 10;
 
 impl Admin {
     pub(super) async fn status(&self) -> Written {
@@ -96,10 +100,12 @@ impl Admin {
         let (store, endpoint) = (Arc::clone(self.directory.store()), self.endpoint.clone());
         let (fronts, problem, directory) = (self.front_states(), self.problem(), self.directory.clone());
         let relay = self.running.as_ref().map(|running| running.server.relay.clone());
+        let tcp_host = self.tcp_host();
         away(move |runtime| {
             let rows = runtime.block_on(store.devices()).map_err(problem)?;
             let sessions = relay.map(|relay| relay.sessions()).unwrap_or_default();
-            let public = PublicSide { endpoint: &endpoint, fronts, directory: &directory };
+            let public =
+                PublicSide { endpoint: &endpoint, tcp_host: &tcp_host, fronts, directory: &directory };
             write(Clients::new(&rows, &sessions, public))
         })
         .await
@@ -111,17 +117,42 @@ impl Admin {
             Some(device) => self.directory.store().device(device).await.map_err(self.problem())?,
             None => None,
         };
-        row.ok_or_else(|| {
-            ApiProblem::new(404, "no_client", format!("no client has the ID or alias {name:?}"))
+        row.ok_or_else(|| no_client(format!("no client has the ID or alias {name:?}")))
+    }
+
+    /// As [`Self::find`], and by what its customer calls it, where that is one client's alone. Only for a look: whoever
+    /// chooses a name for his own client must not choose by it which one is changed.
+    pub(super) async fn find_by_any_name(&self, name: &str) -> Result<DeviceRow, ApiProblem> {
+        match self.find(name).await {
+            Err(problem) if problem.code == NO_CLIENT => {}
+            found => return found,
+        }
+        let (store, problem, wanted) =
+            (Arc::clone(self.directory.store()), self.problem(), name.to_lowercase());
+        let mut rows = away(move |runtime| {
+            let mut rows = runtime.block_on(store.devices()).map_err(problem)?;
+            rows.retain(|row| row.name.to_lowercase() == wanted);
+            Ok(rows)
         })
+        .await?;
+        // One that has registered anew has its old row still.
+        if rows.iter().any(|row| row.ended.is_none()) {
+            rows.retain(|row| row.ended.is_none());
+        }
+        if rows.len() > 1 {
+            return Err(ambiguous(name, &rows));
+        }
+        rows.pop()
+            .ok_or_else(|| no_client(format!("no client has the ID or alias {name:?}, or is called so")))
     }
 
     pub(super) async fn client(&self, name: &str) -> Written {
-        let row = self.find(name).await?;
+        let row = self.find_by_any_name(name).await?;
         let session = self.session_of(&row.id);
         let breach = self.running.as_ref().and_then(|running| running.server.relay.breach_of(&row.id));
         let (fronts, directory) = (self.front_states(), &self.directory);
-        let public = PublicSide { endpoint: &self.endpoint, fronts, directory };
+        let tcp_host = self.tcp_host();
+        let public = PublicSide { endpoint: &self.endpoint, tcp_host: &tcp_host, fronts, directory };
         let view = ClientView::new(&row, session.as_ref(), public);
         written(&view.with_breach(breach))
     }
@@ -166,8 +197,30 @@ impl Admin {
     }
 }
 
+fn no_client(problem: String) -> ApiProblem {
+    ApiProblem::new(404, NO_CLIENT, problem)
+}
+
+/// Says which clients have a name that is not one client's alone.
+fn ambiguous(name: &str, rows: &[DeviceRow]) -> ApiProblem {
+    let count = rows.len();
+    let one = |row: &DeviceRow| match row.services.iter().flat_map(|service| &service.aliases).next() {
+        Some(alias) => format!("{} ({alias})", row.id),
+        None => row.id.to_string(),
+    };
+    let shown = rows.iter().take(MATCHES_SHOWN).map(one).collect::<Vec<_>>().join(", ");
+    let more = match count.saturating_sub(MATCHES_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more (petit-server clients list)"),
+    };
+    let problem = format!("{count} clients have the name {name:?}; say which one by its ID: {shown}{more}");
+    ApiProblem::new(409, "ambiguous", problem)
+}
+
 /// Looks at many rows on a thread of its own: the one that this is called in has clients and visitors to serve.
-async fn away(work: impl FnOnce(Handle) -> Written + Send + 'static) -> Written {
+async fn away<T: Send + 'static>(
+    work: impl FnOnce(Handle) -> Result<T, ApiProblem> + Send + 'static,
+) -> Result<T, ApiProblem> {
     let runtime = Handle::current();
     let looked = tokio::task::spawn_blocking(move || work(runtime)).await;
     looked.unwrap_or_else(|error| Err(ApiProblem::new(500, "failed", error.to_string())))

@@ -9,7 +9,7 @@ use petit_engine::proto::control::{FrontState, ServiceKind, Vitae};
 use petit_engine::secret::Fingerprint;
 use petit_engine::words::KeyWords;
 use petit_host::control::{ApiProblem, Request, percent_encode};
-use petit_relay::{RecordedBreach, SessionView};
+use petit_relay::{RecordedBreach, SessionView, tcp_url};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ pub struct ClientList<C = Vec<ClientView>> {
 /// One client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShowClient {
-    /// Its ID, a registered ID or an alias of one of its services.
+    /// Its ID, a registered ID or an alias of one of its services, or the name that its customer has given it.
     pub name: String,
 }
 
@@ -276,6 +276,8 @@ pub struct ServiceView {
 #[derive(Clone, Copy)]
 pub(crate) struct PublicSide<'a> {
     pub(crate) endpoint: &'a Endpoint,
+    /// Where the ports of raw TCP services are found.
+    pub(crate) tcp_host: &'a str,
     pub(crate) fronts: FrontStates,
     pub(crate) directory: &'a Directory,
 }
@@ -372,8 +374,12 @@ impl ServiceView {
     fn new(
         row: &ServiceRow,
         session: Option<&SessionView>,
-        PublicSide { endpoint, fronts, directory }: PublicSide<'_>,
+        PublicSide { endpoint, tcp_host, fronts, directory }: PublicSide<'_>,
     ) -> Self {
+        let url = || match (row.kind, row.port) {
+            (ServiceKind::Tcp, Some(port)) => tcp_url(tcp_host, port),
+            (ServiceKind::Tcp, None) | (ServiceKind::Http, _) => endpoint.url(row.id.as_str()),
+        };
         // A client has a few services.
         let live = session.and_then(|session| session.services.iter().find(|live| live.id == row.id));
         Self {
@@ -381,7 +387,7 @@ impl ServiceView {
             name: row.name.clone(),
             kind: row.kind,
             port: row.port,
-            url: live.map_or_else(|| endpoint.url(row.id.as_str()), |live| live.url.clone()),
+            url: live.map_or_else(url, |live| live.url.clone()),
             aliases: row.aliases.clone(),
             online: live.is_some(),
             health: live.map(|live| live.health),

@@ -25,6 +25,9 @@ pub struct ProgramVersion {
 pub struct Initialised {
     pub backup_key: PathBuf,
     pub config: PathBuf,
+    /// Where the config is that it was before it was changed (`--replace`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_before: Option<PathBuf>,
     /// It was not there before.
     pub config_made: bool,
     /// How public addresses are made.

@@ -337,6 +337,14 @@ fn endpoint(config: &Config, (http, tls): (u16, u16)) -> Endpoint {
     if chosen { config.endpoint.with_port(port) } else { config.endpoint.clone() }
 }
 
+/// Where visitors find the ports of raw TCP services.
+pub(crate) fn tcp_host(config: &Config, endpoint: &Endpoint) -> String {
+    match config.tcp_bind.is_loopback() {
+        true => config.tcp_bind.to_string(),
+        false => endpoint.domain().to_owned(),
+    }
+}
+
 fn relay_config(
     config: &Config,
     key: PrivateKey,
@@ -347,11 +355,7 @@ fn relay_config(
         key,
         endpoint: endpoint.clone(),
         tcp_bind: config.tcp_bind,
-        tcp_host: if config.tcp_bind.is_loopback() {
-            config.tcp_bind.to_string()
-        } else {
-            endpoint.domain().to_owned()
-        },
+        tcp_host: tcp_host(config, endpoint),
         trusted_proxies: config.trusted_proxies.clone(),
         legacy_errors: config.legacy_errors,
         limits: relay_limits,

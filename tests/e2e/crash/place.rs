@@ -117,3 +117,19 @@ async fn init_removes_no_link_to_a_disk_that_is_not_there() {
     }
     assert!(!new.dir().join("server.key").exists());
 }
+
+/// Who has nothing yet is not told to make a server of his own in the place of the one that he wants back.
+#[tokio::test]
+async fn a_folder_that_is_no_backup_is_called_so_also_where_there_is_no_config() {
+    let server = Program::uninitialised_server();
+    let folder = server.dir().join("copy");
+    std::fs::create_dir_all(&folder).unwrap();
+    let restore = ["restore", folder.to_str().unwrap()];
+    let said = server.run(restore).await;
+    assert!(said.exit == 1 && said.err.contains("config.toml is missing in it"), "{said:?}");
+    assert!(!said.err.contains("petit-server init"), "{said:?}");
+    std::fs::write(folder.join("config.toml"), "[server]\nproxy_port = 1000000\n").unwrap();
+    let said = server.run(restore).await;
+    let mistake = format!("{}:2:14: ", folder.join("config.toml").display());
+    assert!(said.exit == 1 && said.err.contains(&mistake), "{said:?}");
+}

@@ -25,7 +25,12 @@ async fn a_port_that_only_the_servers_machine_reaches_is_no_public_address() {
     let status = status.await;
     assert_eq!(status["services"][0]["light"], "up_to_server", "{status}");
     let said = client.run(["status"]).await.ok().out;
-    assert!(said.contains("◐ db") && said.contains("tcp://127.0.0.1:"), "{said}");
+    // Read here, the address alone would be one of this computer.
+    let address = status["services"][0]["url"].as_str().unwrap();
+    let shown = format!("→ {address} on the server's own machine\n");
+    assert!(said.contains("◐ db") && said.contains(&shown), "{said}");
+    let listed = client.run(["service", "list"]).await.ok().out;
+    assert!(listed.contains(&format!("{address} on the server's own machine")), "{listed}");
     let only = "not tried, because only programs on the server's own machine reach it";
     assert!(said.contains("works up to the server, where its port is open") && said.contains(only), "{said}");
     for command in ["ping", "doctor"] {
@@ -35,4 +40,8 @@ async fn a_port_that_only_the_servers_machine_reaches_is_no_public_address() {
     let id = status["registered"]["device"].as_str().unwrap();
     let said = server.run(["clients", "show", id]).await.ok().out;
     assert!(said.contains("only this machine reaches it: see tcp_bind"), "{said}");
+    // Its client away, it is still no name: the port of this server is one that the system has chosen.
+    client.run(["stop"]).await.ok();
+    let said = server.run(["clients", "show", id]).await.ok().out;
+    assert!(said.contains("tcp://127.0.0.1:") && !said.contains(".nowhere.test"), "{said}");
 }

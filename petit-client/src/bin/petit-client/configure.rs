@@ -205,7 +205,7 @@ pub(crate) async fn list_services(context: &Context) -> Result<(), Failure> {
             rows.push(vec![
                 service.name.to_string(),
                 service.target.to_string(),
-                service.url.clone().unwrap_or_default(),
+                service.url.as_deref().map(|url| messages::address(texts, url)).unwrap_or_default(),
                 inspect::service_state(context, service),
             ]);
         }
@@ -335,7 +335,7 @@ pub(crate) async fn add_service(
         Some((service, _)) => {
             let url = service.url.clone();
             let said = match &url {
-                Some(url) => texts.format("cli.add.now.at", &[("url", url)]),
+                Some(url) => texts.format("cli.add.now.at", &[("url", &messages::address(texts, url))]),
                 None => texts.get("cli.add.now"),
             };
             (url, said)

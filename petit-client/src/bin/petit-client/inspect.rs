@@ -184,7 +184,8 @@ fn service_text(context: &Context, status: &Status, service: &ServiceStatus) -> 
         Light::Checking => "…",
         Light::Off => "–",
     };
-    let address = service.url.clone().unwrap_or_else(|| texts.get("cli.status.no_address"));
+    let url = service.url.as_deref();
+    let address = url.map_or_else(|| texts.get("cli.status.no_address"), |url| messages::address(texts, url));
     let mut out = format!("{mark} {}  {} → {address}\n", service.name, service.target);
     out.push_str(&format!("    {}\n", service_state(context, service)));
     let at = service.broken.as_ref().map(|broken| broken.at);

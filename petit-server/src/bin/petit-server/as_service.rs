@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use petit_host::cli::Failure;
@@ -162,6 +162,19 @@ impl AsService {
         drop(self.given);
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Ok(code.map_or(ExitCode::Failed, ExitCode::of))
+    }
+
+    /// Runs it and has `read` take what it prints meanwhile. Returns that, and how it ended.
+    ///
+    /// # Errors
+    /// [`Failure`] where there is no systemd.
+    pub(crate) fn read<T>(mut self, read: impl FnOnce(ChildStdout) -> T) -> Result<(T, ExitStatus), Failure> {
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = self.command.spawn().map_err(|error| no_systemd(&error))?;
+        let out = child.stdout.take().ok_or_else(|| no_systemd(&io::ErrorKind::BrokenPipe.into()))?;
+        let taken = read(out);
+        let status = child.wait().map_err(|error| no_systemd(&error))?;
+        Ok((taken, status))
     }
 
     /// Runs it and returns what it has printed. What it complains of goes to where this program writes.

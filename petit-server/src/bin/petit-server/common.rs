@@ -1,6 +1,6 @@
 //! What all commands need: the program's name, its config, and what to say when there is no server to be had.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use petit_host::cli::Failure;
 use petit_host::exit::ExitCode;
@@ -23,7 +23,9 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
 pub(crate) fn config_failure(error: &ConfigError) -> Failure {
     let failure = Failure::of(error);
     match error {
-        ConfigError::Missing { .. } => failure.hint("make one with: petit-server init"),
+        ConfigError::Missing { .. } => {
+            failure.hint("make one with: petit-server init --endpoint https://REGID.example.com --port 443")
+        }
         ConfigError::Unreadable { .. }
         | ConfigError::Invalid(_)
         | ConfigError::Part { .. }
@@ -64,13 +66,37 @@ pub(crate) fn start_failure(error: &ServerStartError) -> Failure {
             }
         }
         ServerStartError::Key(KeyError::Missing { .. }) => failure.hint("make it with: petit-server init"),
-        ServerStartError::Key(KeyError::Lost { .. }) => failure.hint(
-            "put it back from a copy; or use the backup key, which clients accept too: mv backup.key server.key",
-        ),
+        ServerStartError::Key(KeyError::Lost { path }) => failure.hint(format!(
+            "put it back from a copy; or use the backup key, which clients accept too: mv {} {}",
+            backup_of(path).display(),
+            path.display()
+        )),
         ServerStartError::Store(error) if *error.kind() == StoreErrorKind::Missing => failure.hint(
             "put it back with: petit-server restore FOLDER; to begin anew without clients: petit-server init --new-registry",
         ),
         ServerStartError::Store(error) if *error.kind() == StoreErrorKind::NotARegistry => failure.hint("put a backup back with: petit-server restore FOLDER"),
         _ => failure,
+    }
+}
+
+/// Where the backup key is as long as nobody has moved it, by where the key should be.
+fn backup_of(key: &Path) -> PathBuf {
+    let name = key.file_name().unwrap_or_default().to_string_lossy().replace("server.key", "backup.key");
+    key.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backup_key_is_named_by_where_it_lies() {
+        for (key, backup) in [
+            ("/etc/credstore/petit-server.key", "/etc/credstore/petit-backup.key"),
+            ("/root/.petit/server.key", "/root/.petit/backup.key"),
+        ] {
+            let said = start_failure(&ServerStartError::Key(KeyError::Lost { path: key.into() }));
+            assert!(said.hint.unwrap().ends_with(&format!(": mv {backup} {key}")));
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! `init`: a config file, the server's keys and its registry, or none of them.
 
-use std::path::Path;
-
 use petit_engine::name::Endpoint;
 use petit_engine::secret::Fingerprint;
 use petit_host::cli::{self, Failure};
@@ -17,29 +15,36 @@ use secrecy::ExposeSecret;
 use super::common::{config_failure, start_failure};
 use super::init_order::{FirstVisitors, InitArgs, InitDone, NewConfig};
 use super::socket_unit::{self, Agreed};
-use super::{key, service};
+use super::{key, replace, service};
 
 /// The config that is there, or the one that is to be written.
-fn config_of(path: &Path, args: &InitArgs<'_>) -> Result<(Config, Option<NewConfig>), Failure> {
+async fn config_of(folder: &Folder, args: &InitArgs<'_>) -> Result<(Config, Option<NewConfig>), Failure> {
+    let path = &folder.config;
     let new = match config::load(path) {
+        Ok((config, _)) if !args.are_those_of(path, &config) && args.replace => {
+            let (config, new) = replace::replacement(folder, args, &config).await?;
+            return Ok((config, Some(new)));
+        }
         Ok((config, _)) if !args.are_those_of(path, &config) => {
-            return Err(Failure::new(
-                ExitCode::Failed,
-                format!("{} has a [server] part already; it was not changed", path.display()),
-            )
-            .hint(
-                "set secure_proxy_port and certificates in it, and endpoint in its [server.vitae], by hand, or put another in its place: petit-server config put FILE",
-            ));
+            let (endpoint, port) = (&config.endpoint, config.secure_proxy_port);
+            let problem = format!(
+                "{} has a [server] part already, for {endpoint} and port {port}; it was not changed",
+                path.display()
+            );
+            return Err(Failure::new(ExitCode::Failed, problem).hint(format!(
+                "if no client has registered yet, type the same with --replace; otherwise {}",
+                replace::BY_HAND
+            )));
         }
         Ok((config, _)) => return Ok((config, None)),
         Err(ConfigError::Missing { .. }) => {
-            NewConfig { text: template(args), write: Folder::of(path).first_config() }
+            NewConfig { text: template(args), write: folder.first_config(), kept: None }
         }
         Err(ConfigError::Part { misfit: NoServer, .. }) => {
             // The client's part stays as it is.
             let client = petit_host::config::read(path).map_err(|error| config_failure(&error))?;
             let text = petit_host::config::with_part(&client, &template(args));
-            NewConfig { text, write: files::write_keeping_rights }
+            NewConfig { text, write: files::write_keeping_rights, kept: None }
         }
         Err(error) => return Err(config_failure(&error)),
     };
@@ -63,7 +68,8 @@ async fn make(
     };
     let first_key = match &begun {
         Some(begun) if args.visitors != FirstVisitors::Open => {
-            let config_is = if new.is_some() { ConfigIs::New } else { ConfigIs::There };
+            let is_new = new.is_some_and(|new| new.kept.is_none());
+            let config_is = if is_new { ConfigIs::New } else { ConfigIs::There };
             begun.default_policies(config, config_is).await.map_err(ServerStartError::Store)
         }
         Some(_) | None => Ok(None),
@@ -82,12 +88,12 @@ async fn make(
         (None, _) => {}
     }
     let visitor_key = written.map_err(|error| start_failure(&error))?;
-    Ok(InitDone { config: new.is_some(), keys, stale_logs, visitor_key })
+    Ok(InitDone { keys, stale_logs, visitor_key })
 }
 
 /// Makes what is missing, and leaves what is there.
 pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Result<(), Failure> {
-    let (config, new) = config_of(&folder.config, args)?;
+    let (config, new) = config_of(folder, args).await?;
     let tunnel = tunnel_address(&config, &config.endpoint, config.secure_proxy_port);
     let tunnel = tunnel.map_err(|error| Failure::of(&error))?;
     let made = if folder.is_out_of_bounds() {
@@ -116,7 +122,8 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
     let made = Initialised {
         backup_key: folder.backup_key(),
         config: folder.config.clone(),
-        config_made: made.config,
+        config_before: new.as_ref().and_then(|new| new.kept.clone()),
+        config_made: new.as_ref().is_some_and(|new| new.kept.is_none()),
         endpoint: config.endpoint.clone(),
         fingerprint,
         key: folder.key(),
@@ -133,16 +140,11 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
             "\nVisitors have to show a key (petit-server policy list), and nobody has it. Make one: petit-server key create default --rotate\n",
         );
     }
-    match socket {
-        Agreed::Already => {}
-        Agreed::Now(path) => text.push_str(&format!(
-            "\npetit-server.socket opens the ports of the config now ({}); one that runs, after: petit-server stop\n",
-            path.display()
-        )),
-        Agreed::Not(note) => text.push_str(&format!("\nnote: {note}\n")),
+    if let Some(said) = socket.said() {
+        text.push_str(&format!("\n{said}\n"));
     }
     if trouble.is_none() {
-        text.push_str("\nNext: petit-server start");
+        text.push_str(next(&made));
     }
     cli::say(json, &text, &made);
     trouble.map_or(Ok(()), |failure| Err(failure.hint("everything else is set up, as is said above")))
@@ -152,7 +154,11 @@ pub(crate) async fn init(json: bool, folder: &Folder, args: &InitArgs<'_>) -> Re
 fn said(made: &Initialised, folder: &Folder, config: &Config, visitors: FirstVisitors) -> String {
     let mut text = String::new();
     let did = |made: bool| if made { "made" } else { "there already" };
-    text.push_str(&format!("Config     {} ({})\n", made.config.display(), did(made.config_made)));
+    let became = match &made.config_before {
+        Some(before) => format!("changed; the one before is {}", before.display()),
+        None => did(made.config_made).to_owned(),
+    };
+    text.push_str(&format!("Config     {} ({became})\n", made.config.display()));
     text.push_str(&format!("Server key {} ({})\n", made.key.display(), did(made.key_made)));
     text.push_str(&format!("           {}\n", made.fingerprint));
     let words = &made.key_words;
@@ -178,12 +184,32 @@ fn said(made: &Initialised, folder: &Folder, config: &Config, visitors: FirstVis
     }
     text.push_str(&ways_for_https(folder, config));
     text.push_str(&first_key(made.visitor_key.as_deref(), &config.endpoint));
-    if visitors == FirstVisitors::Open && !made.config_made && !made.key_made {
+    if config.endpoint.is_local() {
+        text.push_str(FOR_TRIAL);
+    }
+    if made.config_before.is_some() {
+        text.push_str(
+            "\nIt asks of visitors what it asked before, and their keys are those of before: petit-server policy list. One that is lost is made anew with: petit-server key create default --rotate\nInvites that were made before lead to where it was, so make new ones.\n",
+        );
+    } else if visitors == FirstVisitors::Open && !made.config_made && !made.key_made {
         text.push_str(
             "\nNothing was changed: this server is set up already, and asks of visitors what it asked before; see that with: petit-server policy list\n",
         );
     }
     text
+}
+
+/// What has to be known of a server whose names are under `localhost`.
+const FOR_TRIAL: &str = "
+This server is for this machine alone, to try it: names under localhost lead nowhere else. For customers it needs a domain of yours: petit-server init --endpoint https://REGID.example.com --port 443 --replace
+";
+
+/// What is to be done next. A server that runs has the addresses of before.
+fn next(made: &Initialised) -> &'static str {
+    match made.config_before {
+        Some(_) => "\nNext: petit-server start (where it runs already: petit-server stop first)",
+        None => "\nNext: petit-server start",
+    }
 }
 
 /// The first key, and how to ask with it.

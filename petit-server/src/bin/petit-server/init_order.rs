@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use petit_engine::name::Endpoint;
-use petit_host::files::FileError;
+use petit_host::files::{self, FileError};
 use petit_server::config::Config;
 use petit_server::folder::Folder;
 use petit_server::server::LostRegistry;
@@ -21,6 +21,8 @@ pub(crate) struct InitArgs<'a> {
     pub(crate) lost: LostRegistry,
     /// What a new server asks of visitors.
     pub(crate) visitors: FirstVisitors,
+    /// A config that says others is changed, where no client has registered yet.
+    pub(crate) replace: bool,
 }
 
 impl InitArgs<'_> {
@@ -44,22 +46,26 @@ pub(crate) enum FirstVisitors {
     Open,
 }
 
-/// What `init` writes where a config file has no server's part.
+/// What `init` writes where a config file has no server's part, or another one.
 pub(crate) struct NewConfig {
     pub(crate) text: String,
     pub(crate) write: fn(&Path, &[u8]) -> Result<(), FileError>,
+    /// Where a server's part that was there is kept; `None`: there was none.
+    pub(crate) kept: Option<PathBuf>,
 }
 
 impl NewConfig {
     /// Writes it.
     pub(crate) fn put(&self, path: &Path) -> Result<(), FileError> {
+        if let (Some(kept), Ok(before)) = (&self.kept, std::fs::read(path)) {
+            files::write_private(kept, &before)?;
+        }
         (self.write)(path, self.text.as_bytes())
     }
 }
 
 /// What `init` has made.
 pub(crate) struct InitDone {
-    pub(crate) config: bool,
     pub(crate) keys: bool,
     /// Where the logs of a registry are now that is gone.
     pub(crate) stale_logs: Vec<PathBuf>,

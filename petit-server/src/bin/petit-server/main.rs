@@ -7,6 +7,7 @@ mod as_service;
 mod ask;
 mod asking;
 mod audit;
+mod backup_out;
 mod certificate_put;
 mod common;
 mod config_put;
@@ -25,6 +26,7 @@ mod main_loop;
 mod policy;
 mod refusals;
 mod release;
+mod replace;
 #[cfg(unix)]
 mod restart;
 #[cfg(not(unix))]
@@ -95,7 +97,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         service::say_if_passed_by(cli.json, &place);
     }
     match &cli.verb {
-        Verb::Init { endpoint, port, certificates, new_registry, open, hide_key, first } => {
+        Verb::Init { endpoint, port, certificates, replace, new_registry, open, hide_key, first } => {
             let visitors = match (*open, *hide_key) {
                 (true, _) => FirstVisitors::Open,
                 (false, true) => FirstVisitors::KeyedLater,
@@ -107,7 +109,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
                 (false, false) => LostRegistry::Refused,
             };
             let (endpoint, port, certificates) = (endpoint.as_ref(), *port, certificates.as_deref());
-            let args = InitArgs { endpoint, port, certificates, lost, visitors };
+            let args = InitArgs { endpoint, port, certificates, lost, visitors, replace: *replace };
             init::init(cli.json, &folder, &args).await?;
         }
         Verb::Run { service: false, .. } if folder.is_managed() => {
@@ -145,7 +147,13 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Restart { within } => restarting::restart(cli.json, &folder, *within).await?,
         Verb::Stop => restarting::stop(cli.json, &folder).await?,
         Verb::Reload => return restarting::reload(cli.json, &folder).await,
-        Verb::Backup { folder: to, keep } => setup::backup(cli.json, &folder, to.as_deref(), *keep).await?,
+        Verb::Backup { handed_over: true, .. } => backup_out::hand_over(&folder).await?,
+        Verb::Backup { folder: Some(to), keep, .. } if backup_out::is_roots(&folder, to) => {
+            backup_out::receive(cli.json, &folder, to, *keep)?;
+        }
+        Verb::Backup { folder: to, keep, .. } => {
+            setup::backup(cli.json, &folder, to.as_deref(), *keep).await?;
+        }
         Verb::Restore { folder: from } => setup::restore(cli.json, &folder, from).await?,
         Verb::Policy { verb } => policy::policy(cli.json, &folder, verb).await?,
         Verb::Key { verb } => key::key(cli.json, &folder, verb).await?,

@@ -2,6 +2,7 @@
 //! the service's own.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use petit_engine::secret::PrivateKey;
 use petit_host::cli::{self, Failure};
@@ -9,17 +10,17 @@ use petit_host::config::Place;
 use petit_host::exit::ExitCode;
 use petit_host::files;
 use petit_host::service::{self, ManagerVerb};
-use petit_server::api::{CertificatePut, ConfigChecked, ConfigNote, Initialised};
+use petit_server::api::{CertificatePut, ClientList, ConfigChecked, ConfigNote, Initialised};
 use petit_server::backup::BackupError;
 use petit_server::certificate::keep::{CHAIN, KEY};
 use petit_server::config::{self, Config, ConfigError, NoServer};
 use petit_server::folder::{Folder, KeyError, Pinned};
 use petit_server::server::{LostRegistry, ServerStartError};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::as_service::{AsService, Given};
-use super::common::{PROGRAM, config_failure, start_failure};
+use super::common::{PROGRAM, config_failure, load, start_failure};
 use super::init_order::{FirstVisitors, InitArgs, InitDone, NewConfig};
 use super::setup::{self, backup_failure};
 use super::socket_unit;
@@ -71,7 +72,7 @@ pub(crate) fn make(
     match made {
         Ok(Initialised { stale_logs, visitor_key, .. }) => {
             let visitor_key = visitor_key.map(Into::into);
-            Ok(InitDone { config: new.is_some(), keys, stale_logs, visitor_key })
+            Ok(InitDone { keys, stale_logs, visitor_key })
         }
         Err(failure) => {
             if new.is_some() {
@@ -112,6 +113,11 @@ fn registry(lost: LostRegistry, visitors: FirstVisitors) -> Result<Initialised, 
     answer(AsService::new(arguments)?, "the registry could not be made")
 }
 
+/// All clients that have ever registered, as the service's own user finds them in its registry.
+pub(crate) fn clients() -> Result<ClientList, Failure> {
+    answer(AsService::new(["--json", "clients", "list", "--all"])?, "the registry could not be looked at")
+}
+
 /// Has the service's own user copy a certificate, whose files systemd hands in; returns where the copy is.
 pub(crate) fn keep_certificate(name: &str, certificate: &Path, key: &Path) -> Result<PathBuf, Failure> {
     let arguments = ["--json", "certificate", "put", "--handed-in", "--name", name];
@@ -124,12 +130,19 @@ fn answer<A: DeserializeOwned>(command: AsService, failed: &str) -> Result<A, Fa
     let output = command.output()?;
     match serde_json::from_slice(&output.stdout) {
         Ok(Printed::Answer(answer)) => Ok(answer),
+        Ok(Printed::Failed { .. }) | Err(_) => Err(failure_in(&output.stdout, output.status, failed)),
+    }
+}
+
+/// Why such a command has no answer, in what it has printed. `failed`: what is said where it does not say so.
+pub(crate) fn failure_in(out: &[u8], status: ExitStatus, failed: &str) -> Failure {
+    match serde_json::from_slice::<Printed<IgnoredAny>>(out) {
         Ok(Printed::Failed { error: FailedAs { message, hint } }) => {
-            Err(Failure { hint, ..Failure::new(ExitCode::Failed, message) })
+            Failure { hint, ..Failure::new(ExitCode::Failed, message) }
         }
-        Err(_) => {
-            let problem = format!("{failed} by {} ({})", unit(), output.status);
-            Err(Failure::new(ExitCode::Failed, problem).hint("see what happened with: journalctl -e"))
+        Ok(Printed::Answer(_)) | Err(_) => {
+            let problem = format!("{failed} by {} ({status})", unit());
+            Failure::new(ExitCode::Failed, problem).hint("see what happened with: journalctl -e")
         }
     }
 }
@@ -166,13 +179,19 @@ pub(crate) fn check_config(json: bool, folder: &Folder) -> Result<ExitCode, Fail
     Ok(ExitCode::Ok)
 }
 
+/// Refuses what is of no use before the service is set up.
+pub(crate) fn check_set_up(folder: &Folder) -> Result<(), Failure> {
+    if folder.has_key().map_err(|error| Failure::of(&error))? {
+        return Ok(());
+    }
+    let problem = format!("{} is not set up: there is no {}", unit(), folder.key().display());
+    let hint = "set it up with: petit-server init --endpoint https://REGID.example.com --port 443";
+    Err(Failure::new(ExitCode::Failed, problem).hint(hint))
+}
+
 /// Starts the service, once it is set up: systemd takes one that is not for one that need not run.
 pub(crate) fn start(json: bool, folder: &Folder) -> Result<(), Failure> {
-    if !folder.has_key().map_err(|error| Failure::of(&error))? {
-        let problem = format!("{} is not set up: there is no {}", unit(), folder.key().display());
-        let hint = "set it up with: petit-server init --endpoint https://REGID.example.com --port 443";
-        return Err(Failure::new(ExitCode::Failed, problem).hint(hint));
-    }
+    check_set_up(folder)?;
     cli::by_service_manager(json, ManagerVerb::Start, &[], &unit())
 }
 
@@ -196,6 +215,18 @@ fn refuse_from_itself(folder: &Folder, from: &Path) -> Result<(), Failure> {
     Err(Failure::new(ExitCode::Failed, problem).hint(hint))
 }
 
+/// Has the socket unit open the ports of a config that was put back, as `init` has it for a new one.
+fn open_its_ports(json: bool, folder: &Folder) -> Result<(), Failure> {
+    let config = load(&folder.config)?;
+    let agreed = socket_unit::agree(&config).map_err(|failure| {
+        failure.hint("everything else was put back; petit-server init tries this again")
+    })?;
+    if let Some(said) = agreed.said().filter(|_| !json) {
+        cli::say(false, &said, &());
+    }
+    Ok(())
+}
+
 /// Puts a backup back: what is root's, where it is not there, here; everything else is put back by the service's own
 /// user. Where that does not come to its end, what is root's is as it was.
 pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCode, Failure> {
@@ -204,10 +235,7 @@ pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCo
     let config = match config::load(&folder.config) {
         Ok(_) => None,
         Err(ConfigError::Missing { .. } | ConfigError::Part { misfit: NoServer, .. }) => {
-            let text = petit_host::config::read(&from.join("config.toml"));
-            let text = text.map_err(|error: ConfigError| config_failure(&error))?;
-            config::parse(&folder.config, &text).map_err(|error| config_failure(&error))?;
-            Some(text)
+            Some(setup::config_in(&from, folder)?.0)
         }
         Err(error) => return Err(config_failure(&error)),
     };
@@ -244,6 +272,7 @@ pub(crate) fn restore(json: bool, folder: &Folder, from: &Path) -> Result<ExitCo
         if config.is_none() && !json {
             cli::say(false, &setup::config_stays(folder, &from), &());
         }
+        open_its_ports(json, folder)?;
     } else {
         if config.is_some() {
             put_back(folder, before.as_deref());

@@ -166,34 +166,44 @@ pub(crate) async fn backup(
         || backup::dated::next(folder, SystemTime::now()),
         |to| std::path::absolute(to).unwrap_or_else(|_| to.to_owned()),
     );
-    let done = match Client::new(&folder.socket()).ask(&MakeBackup { folder: to.clone(), keep }).await {
-        Ok(done) => done,
+    say_backed_up(json, folder, &make_backup(folder, &to, keep).await?);
+    Ok(())
+}
+
+/// Has the running server write a backup, or writes it while none runs.
+pub(crate) async fn make_backup(folder: &Folder, to: &Path, keep: Option<u32>) -> Result<BackedUp, Failure> {
+    match Client::new(&folder.socket()).ask(&MakeBackup { folder: to.to_owned(), keep }).await {
+        Ok(done) => Ok(done),
         Err(AskError::Call(CallError::NotRunning)) => {
             let config = load(&folder.config)?;
             let offline = Offline::open(&config, folder).await.map_err(|error| start_failure(&error))?;
-            let left_out = backup::backup(offline.directory.store().as_ref(), &config, folder, &to).await;
+            let left_out = backup::backup(offline.directory.store().as_ref(), &config, folder, to).await;
             offline.close().await;
             let left_out = left_out.map_err(|error| backup_failure(&error))?;
-            let removed = backup::dated::keep(&to, keep);
-            BackedUp { backup: to.clone(), left_out, removed }
+            let removed = backup::dated::keep(to, keep);
+            Ok(BackedUp { backup: to.to_owned(), left_out, removed })
         }
         Err(AskError::Call(CallError::Refused(problem))) if problem.code == MakeBackup::NOT_EMPTY => {
-            return Err(backup_failure(&BackupError::NotEmpty(to)));
+            Err(backup_failure(&BackupError::NotEmpty(to.to_owned())))
         }
         Err(error) => {
             let failure = Failure::of_asked(error, PROGRAM);
-            return Err(match folder.is_of_service() && !to.starts_with(folder.path()) {
+            Err(match folder.is_of_service() && !to.starts_with(folder.path()) {
                 true => failure.hint(format!(
                     "the service itself writes it, and only below {}; leave the folder out, and copy what was made",
                     folder.path().display()
                 )),
                 false => failure,
-            });
+            })
         }
-    };
+    }
+}
+
+/// Says that a backup was made, and of what.
+pub(crate) fn say_backed_up(json: bool, folder: &Folder, done: &BackedUp) {
     let mut text = format!(
         "Everything that the server needs is in {}.\nKeep it as safe as the server's key, which is in it.",
-        to.display()
+        done.backup.display()
     );
     for path in &done.removed {
         text.push_str(&format!("\nRemoved, as an older one: {}.", path.display()));
@@ -205,8 +215,7 @@ pub(crate) async fn backup(
         };
         text.push_str(&format!("\nNot in it is {}: {why}.", path.display()));
     }
-    cli::say(json, &text, &done);
-    Ok(())
+    cli::say(json, &text, done);
 }
 
 /// Puts a backup back.
@@ -214,12 +223,7 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
     // Where the registry lies is what the config says: the one that is there, else the backup's.
     let config = match config::load(&folder.config) {
         Ok((config, _)) => config,
-        Err(ConfigError::Missing { .. }) => {
-            let text = std::fs::read_to_string(from.join("config.toml")).unwrap_or_default();
-            config::parse(&folder.config, &text)
-                .map(|(config, _)| config)
-                .map_err(|error| config_failure(&error))?
-        }
+        Err(ConfigError::Missing { .. }) => config_in(from, folder)?.1,
         Err(error) => return Err(config_failure(&error)),
     };
     let restored = backup::restore(&config, folder, from).await.map_err(|error| backup_failure(&error))?;
@@ -252,6 +256,22 @@ pub(crate) async fn restore(json: bool, folder: &Folder, from: &Path) -> Result<
     };
     cli::say(json, &text, &restored);
     Ok(())
+}
+
+/// The config in a backup: its text, and what it says for this server.
+pub(crate) fn config_in(backup: &Path, folder: &Folder) -> Result<(String, Config), Failure> {
+    const NAME: &str = "config.toml";
+    let path = backup.join(NAME);
+    let text = petit_host::config::read(&path).map_err(|error| match error {
+        ConfigError::Missing { .. } => {
+            backup_failure(&BackupError::NoBackup { folder: backup.to_owned(), missing: NAME })
+        }
+        error => config_failure(&error),
+    })?;
+    // A mistake in it is one of that file.
+    let at_fault = |error| config_failure(&config::parse(&path, &text).err().unwrap_or(error));
+    let (config, _) = config::parse(&folder.config, &text).map_err(at_fault)?;
+    Ok((text, config))
 }
 
 /// What is said where a backup's config was not put back.

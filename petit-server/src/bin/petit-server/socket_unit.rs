@@ -28,6 +28,20 @@ pub(crate) enum Agreed {
     Not(String),
 }
 
+impl Agreed {
+    /// What has to be known of it.
+    pub(crate) fn said(self) -> Option<String> {
+        match self {
+            Self::Already => None,
+            Self::Now(path) => Some(format!(
+                "petit-server.socket opens the ports of the config now ({}); one that runs, after: petit-server stop",
+                path.display()
+            )),
+            Self::Not(note) => Some(format!("note: {note}")),
+        }
+    }
+}
+
 /// What a config asks for.
 fn wanted(config: &Config) -> BTreeSet<SocketAddr> {
     let plain = SocketAddr::new(config.proxy_bind, config.proxy_port);
@@ -124,7 +138,7 @@ pub(crate) fn agree(config: &Config) -> Result<Agreed, Failure> {
     }
 }
 
-/// Takes away what `init` has made; returns where it was.
+/// Takes away what [`agree`] has made; returns where it was.
 #[cfg(target_os = "linux")]
 pub(crate) fn forget() -> Option<PathBuf> {
     let path = Path::new(DROP_IN);
@@ -139,7 +153,9 @@ pub(crate) fn forget() -> Option<PathBuf> {
 
 fn drop_in(wanted: &BTreeSet<SocketAddr>) -> String {
     let lines: String = wanted.iter().map(|address| format!("ListenStream={address}\n")).collect();
-    format!("# Made by petit-server init, of what the config says.\n[Socket]\nListenStream=\n{lines}")
+    format!(
+        "# Made by petit-server init or restore, of what the config says.\n[Socket]\nListenStream=\n{lines}"
+    )
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::{audit, explain, key, policy, release, rollout};
     name = PROGRAM,
     version,
     about = "The vendor's side of Petit: hands out invites, keeps the registry, routes requests down the tunnels.",
-    after_help = "First steps:\n  petit-server init\n  petit-server start\n  petit-server invite",
+    after_help = "First steps:\n  petit-server init --endpoint https://REGID.example.com --port 443\n  petit-server start\n  petit-server invite\nTo try it on this machine alone: petit-server init",
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
@@ -35,7 +35,11 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     /// Make a config file, the server's keys and the registry
-    #[command(after_help = "Example:\n  petit-server init --endpoint https://REGID.example.com --port 443")]
+    ///
+    /// Without --endpoint the server is for this machine alone, to try it: its addresses are names under localhost.
+    #[command(
+        after_help = "Examples:\n  petit-server init --endpoint https://REGID.example.com --port 443\n  petit-server init --endpoint https://REGID.example.com --port 443 --replace"
+    )]
     Init {
         /// How public addresses are made; REGID stands for the name of a service
         #[arg(long, value_name = "URL")]
@@ -46,6 +50,10 @@ pub(crate) enum Verb {
         /// The folder in which certificates for HTTPS visitors are looked for, such as a volume of a container
         #[arg(long, value_name = "FOLDER")]
         certificates: Option<PathBuf>,
+        /// Write these into a config that is there already and says others, where no client has registered yet. The config
+        /// before is kept beside it; keys, registry, policies and other settings stay
+        #[arg(long)]
+        replace: bool,
         /// Begin anew though the registry is missing; every client has to register again
         #[arg(long)]
         new_registry: bool,
@@ -111,7 +119,7 @@ pub(crate) enum Verb {
     /// Show the server, or one client: + online, / leaving, - away
     #[command(after_help = "Examples:\n  petit-server status\n  petit-server status acme")]
     Status {
-        /// A client's ID, a registered ID or an alias
+        /// A client's ID, a registered ID or an alias of one of its services, or the name that its customer has given it
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: Option<String>,
     },
@@ -272,12 +280,15 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  petit-server backup /mnt/backup/petit-2026-11-24\n  petit-server backup --keep 7"
     )]
     Backup {
-        /// A folder that is not there yet, or is empty (default: backups/TIME in the server's folder); that of a service is
-        /// in its state folder, as it writes nowhere else
+        /// A folder that is not there yet, or is empty (default: backups/TIME in the server's folder). On Windows that of a
+        /// service is in its own folder, as it writes nowhere else
         folder: Option<PathBuf>,
         /// Remove older backups beside it that are named by their time, so that this many are left
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
         keep: Option<u32>,
+        /// By root's command, of a service of the system: it is printed, for root to write it where the service cannot
+        #[arg(long, hide = true)]
+        handed_over: bool,
     },
     /// Put a backup back; what it replaces is moved aside
     #[command(after_help = "Example:\n  petit-server restore /mnt/backup/petit-2026-11-24")]
@@ -361,7 +372,7 @@ pub(crate) enum ClientsVerb {
     },
     /// One client
     Show {
-        /// Its ID, a registered ID or an alias of one of its services
+        /// Its ID, a registered ID or an alias of one of its services, or the name that its customer has given it
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
     },
