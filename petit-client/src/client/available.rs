@@ -13,8 +13,8 @@ use petit_engine::name::{DeviceId, ServerAddr};
 use petit_engine::proto::control::{FetchedBy, Text, UpdateReport, UpdateState};
 use petit_host::cli::chain;
 use petit_host::update::{
-    Advice, Bundle, BundleError, Channel, Installed, Owner, Progress, Refusal, Report, RootsError, Situation,
-    Stage, Standing, Step, Target, Time, Verified, Version, decide, verify,
+    Advice, Bundle, BundleError, Channel, History, Installed, Owner, Progress, Refusal, Report, RootsError,
+    Situation, Stage, Standing, Step, Target, Time, Verified, Version, decide, verify,
 };
 use tokio::time::Instant;
 
@@ -147,21 +147,30 @@ impl Watching<'_> {
         verified: &'a Verified,
         settings: UpdateSettings,
     ) -> Result<Advice<'a>, Unknown> {
+        Ok(self.decide_by(&self.updates.history()?, verified, settings)?)
+    }
+
+    /// The same, by what is known of versions that were tried.
+    fn decide_by<'a>(
+        &self,
+        history: &History,
+        verified: &'a Verified,
+        settings: UpdateSettings,
+    ) -> Result<Advice<'a>, Refusal> {
         let installed = Installed {
             target: self.target.clone(),
             version: self.updates.own().clone(),
             owner: self.owner(),
         };
-        let history = self.updates.history()?;
         let situation = Situation {
             installed: &installed,
             channel: Channel::Stable,
             consent: &settings.consent(),
-            history: &history,
+            history,
             now: Time::now(),
             minute: by_itself::minute_of_the_day(),
         };
-        Ok(decide(verified, &situation)?)
+        decide(verified, &situation)
     }
 
     /// Who changes the program, as far as this process goes: a service of the system, and whoever may not write beside the
@@ -223,7 +232,11 @@ impl Watching<'_> {
                 self.turns.put_off();
                 return self.show(Available { standing, ..Available::default() }).await;
             }
-            Step::GivenUp { version } => (version, UpdatePlan::GivenUp),
+            Step::GivenUp { version } => {
+                // A person may have tried it again.
+                let plan = self.failure(&version).unwrap_or(UpdatePlan::GivenUp);
+                (version, plan)
+            }
             Step::Tell { version } => (version, self.left_to(settings)),
             Step::Ask { version } => {
                 let plan = self.by_hand(&version);

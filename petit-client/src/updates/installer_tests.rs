@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
 
-use super::super::tests::{AWAY, status};
+use super::super::tests::{AWAY, ONLINE, status};
 use super::super::{Begun, Means, TRIAL, Updates};
 use super::BEFORE;
 use crate::folder::Folder;
@@ -172,6 +172,20 @@ async fn that_a_version_goes_back_is_logged_once_and_so_is_what_keeps_it_from_th
         let said = |what: &str| logged.iter().filter(|line| *line == what).count();
         assert_eq!([said(goes_back), said(fails)], times, "{mode:o}: {logged:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_did_not_work_before_is_forgiven_once_it_works() {
+    let home = Home::new().on_trial().await;
+    let own = home.updates.own.clone();
+    home.updates.change(|history| history.remember_bad(own.clone())).await.unwrap();
+    assert!(matches!(home.updates.begin(Start::Fresh).await, Begun::OnTrial));
+    assert!(home.updates.history().unwrap().is_bad(&own), "it has shown nothing yet");
+    let (_statuses, statuses) = watch::channel(status(&ONLINE, &[("web", "green")]));
+    let (restart, _restarts) = mpsc::channel(1);
+    let watching = home.updates.watch(statuses, &restart);
+    assert!(tokio::time::timeout(Duration::from_mins(1), watching).await.is_err());
+    assert!(!home.updates.history().unwrap().is_bad(&own));
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub(super) fn status(connection: &Connection, services: &[(&str, &str)]) -> Stat
     serde_json::from_value(status).unwrap()
 }
 
-const ONLINE: Connection = Connection::Online { since: 0 };
+pub(super) const ONLINE: Connection = Connection::Online { since: 0 };
 pub(super) const AWAY: Connection = Connection::Waiting { cause: Cause::Lost, retry_in_ms: 1000 };
 
 fn watch_of(worked: &[&str]) -> Watch {

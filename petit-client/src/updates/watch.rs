@@ -7,7 +7,7 @@ use petit_host::update::{Stage, Start, Time, Trial, WayBack};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::{Means, UpdateError, Updates, Verdict};
+use super::{Means, UpdateError, Updates, Verdict, unusable};
 use crate::config::edit;
 use crate::daemon::Restart;
 use crate::status::{Broken, BrokenAt, Connection, Light, Status};
@@ -197,6 +197,9 @@ impl Updates {
         }
         drop(lock);
         self.progresses(|progress| progress.becomes(&self.own, Stage::Works)).await;
+        // It may not have worked before, and a person has tried it again.
+        let forgiven = self.change(|history| history.forgive(&self.own)).await;
+        forgiven.unwrap_or_else(|error| unusable(&error));
         if is_kept { self.prove(&trial, statuses).await } else { Ok(Due::Look) }
     }
 

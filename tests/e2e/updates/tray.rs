@@ -6,9 +6,9 @@ use petit_app::link::{Link, Links, Opened, RealLinks};
 use petit_app::texts::Texts;
 use petit_client::folder::Folder;
 use petit_client::status::{Status, UpdateFault, UpdatePlan};
-use petit_client::updates::Means;
+use petit_client::updates::{Means, Updates};
 use petit_host::brand::Brand;
-use petit_host::update::{Stage, Target};
+use petit_host::update::{Stage, Target, Version};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
@@ -230,6 +230,40 @@ async fn an_installer_that_is_not_what_was_signed_is_not_run() {
     let refused = UpdatePlan::Failed { why: UpdateFault::NotSigned };
     until(&*link, "the refusal", |status| status.update == Some(refused.clone())).await;
     assert!(!setup.dir.path().join("forged").exists() && setup.calls().is_empty());
+    end(link, home).await;
+}
+
+#[tokio::test]
+async fn what_did_not_work_here_is_held_against_a_version_until_it_does() {
+    let mut setup = Setup::new();
+    let mut release = Release::new();
+    release.put_installer(&here(), NEXT, setup.script().as_bytes());
+    let home = Home::told(&release, "mode = \"ask\"").await;
+    let updates = Updates::of(&Folder::of(&home.client.config()), &home.program);
+    let next: Version = NEXT.parse().unwrap();
+    updates.change(|history| history.remember_bad(next.clone())).await.unwrap();
+    let is_bad = || updates.history().unwrap().is_bad(&next);
+    let signed = setup.script();
+    let handed_out = files_of(home.server.dir())
+        .into_iter()
+        .find(|file| std::fs::read(file).is_ok_and(|bytes| bytes == signed.as_bytes()))
+        .unwrap();
+    std::fs::write(&handed_out, signed.replace("called", "forged")).unwrap();
+    let (link, _) = tray_of(&home, Means::Installer).await;
+    until(&*link, "the memory of it", |status| status.update == Some(UpdatePlan::GivenUp)).await;
+
+    // A person tries again, and it cannot be had.
+    link.install_update().unwrap();
+    let failed = |why| move |status: &Status| status.update == Some(UpdatePlan::Failed { why });
+    until(&*link, "the refusal", failed(UpdateFault::NotSigned)).await;
+    assert!(is_bad());
+    // It can, and its installer gives up.
+    std::fs::write(&handed_out, &signed).unwrap();
+    link.install_update().unwrap();
+    until(&*link, "the installer", |status| status.update == Some(UpdatePlan::Now { fetched: None })).await;
+    setup.ends_with(3).await;
+    until(&*link, "its failure", failed(UpdateFault::Installer)).await;
+    assert!(is_bad());
     end(link, home).await;
 }
 

@@ -6,7 +6,7 @@ use petit_engine::proto::control::FetchedBy;
 use petit_host::cli::chain;
 use petit_host::update::{Artifact, Bundle, Stage, Step, Time, Trial, Version, verify};
 
-use super::{Available, Unknown, Watching, by_itself};
+use super::{Available, Watching, by_itself};
 use crate::client::Client;
 use crate::config::{UpdateMode, UpdateSettings};
 use crate::releases::{Fetcher, ReleaseError};
@@ -37,10 +37,6 @@ impl Watching<'_> {
         // Whoever clicks need not wait; what goes on by itself afterwards does.
         if !self.is_attempt_noted(version).await && !self.wanted {
             return tracing::warn!(%version, "another version is not installed, as that cannot be written down");
-        }
-        if self.wanted {
-            let forgiven = self.updates.change(|history| history.forgive(version)).await;
-            forgiven.unwrap_or_else(|error| tracing::warn!(error = %chain(&error), "it is not forgiven"));
         }
         tracing::info!(%version, "installing another version");
         // On the heap: it is large, and hardly ever there.
@@ -128,13 +124,12 @@ impl Watching<'_> {
         let verified = verify(&Bundle::read(documents)?, &roots)?;
         // Whether it may be now was asked before, and is asked again.
         let allowed = UpdateSettings { mode: UpdateMode::Automatic, hours: None };
-        let advice = self.decide(&verified, allowed).await.map_err(|error| match error {
-            Unknown::Release(error) => InstallError::Release(error),
-            Unknown::Bundle(error) => InstallError::Bundle(error),
-            Unknown::Roots(error) => InstallError::Roots(error),
-            Unknown::Refused(error) => InstallError::Refused(error),
-            Unknown::Update(error) => InstallError::Update(error),
-        })?;
+        let mut history = self.updates.history()?;
+        if self.wanted {
+            // Only for this decision: what did not work here is held against it until it works.
+            history.forgive(version);
+        }
+        let advice = self.decide_by(&history, &verified, allowed)?;
         let artifact = match advice.step {
             Step::Install(artifact) if artifact.version == *version => artifact,
             _ => return Err(InstallError::NotAnyMore),
