@@ -103,7 +103,12 @@ impl<'a> Request<'a> {
         let place = match needs_place && from < file.length() {
             true => {
                 let place = self.shared.downloads.enter(&self.newcomer, Instant::now());
-                Some(place.ok_or(refused(FetchRefusal::Busy))?)
+                let place = place.ok_or(refused(FetchRefusal::Busy))?;
+                // Whoever is kept out from now on loses the place; who was before has to be looked at here.
+                if !self.shared.is_welcome(&self.newcomer.key, self.newcomer.device) {
+                    return Err(refused(FetchRefusal::Busy));
+                }
+                Some(place)
             }
             false => None,
         };

@@ -82,9 +82,8 @@ pub(super) async fn through(
             let tunnel_us = Some(micros(opened.elapsed()));
             let hop = match stream.outcome().reset_code() {
                 Some(ResetCode::ServiceRefused) => Hop::Service(ServiceCause::Refused),
-                Some(ResetCode::ServiceUnreachable | ResetCode::ServiceBroke) => {
-                    Hop::Service(ServiceCause::Unreachable)
-                }
+                Some(ResetCode::ServiceUnreachable) => Hop::Service(ServiceCause::Unreachable),
+                Some(ResetCode::ServiceBroke) => Hop::Service(ServiceCause::NoAnswer),
                 Some(ResetCode::ServiceTls) => Hop::Service(ServiceCause::Untrusted),
                 Some(
                     ResetCode::ServiceUnknown | ResetCode::Refused | ResetCode::NoRoom | ResetCode::Internal,

@@ -8,7 +8,7 @@ mod following;
 mod policies;
 mod visitors;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -382,9 +382,11 @@ impl Directory {
         self.read().aliases_of.values().flatten().cloned().collect()
     }
 
-    /// How many registered devices are kept out.
-    pub fn suspended(&self) -> usize {
-        self.read().devices.values().filter(|registered| registered.is_suspended).count()
+    /// Registered devices that are kept out.
+    pub fn suspended_clients(&self) -> HashSet<DeviceId> {
+        let tables = self.read();
+        let suspended = tables.devices.iter().filter(|(_, registered)| registered.is_suspended);
+        suspended.map(|(device, _)| *device).collect()
     }
 
     /// Number of devices and services.

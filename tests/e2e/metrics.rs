@@ -47,7 +47,7 @@ async fn page(metrics: &Visitor) -> String {
     let answer = metrics.get("metrics", "/metrics").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    let text = answer.text().to_owned();
+    let text = answer.text();
     assert!(text.ends_with("# EOF\n"), "{text}");
     text
 }

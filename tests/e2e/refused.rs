@@ -127,7 +127,7 @@ async fn a_request_that_is_not_valid_is_told_what_is_wrong_with_it_and_nothing_o
         (
             "POST / HTTP/1.0\r\nHost: @H\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "bad-request",
-            "HTTP/1.1",
+            "Transfer-Encoding",
         ),
         (
             "GET / HTTP/1.1\r\nHost: @H\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use petit_engine::cause::Cause;
 use petit_host::cli::chain;
 use petit_host::update::{Stage, Start, Time, Trial, WayBack};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -272,6 +273,15 @@ impl LeftOver {
     }
 }
 
+/// True where whoever has switched the client off, ended its registration, or suspended it, keeps it from being connected:
+/// that says nothing of the version, which has been let as far as that.
+fn says_nothing(connection: &Connection) -> bool {
+    matches!(
+        connection,
+        Connection::Off | Connection::Unregistered | Connection::Waiting { cause: Cause::Suspended, .. }
+    )
+}
+
 /// Waits until a version has been there for a while, and is connected. False when it was not connected for too long; while it
 /// is switched off nothing is told by that.
 pub(super) async fn lasts(kept: Duration, mut statuses: watch::Receiver<Status>) -> bool {
@@ -289,7 +299,7 @@ pub(super) async fn lasts(kept: Duration, mut statuses: watch::Receiver<Status>)
         }
         looked = now;
         let connection = statuses.borrow_and_update().connection.clone();
-        let is_off = matches!(connection, Connection::Off | Connection::Unregistered);
+        let is_off = says_nothing(&connection);
         let is_online = matches!(connection, Connection::Online { .. });
         was_off = is_off;
         away_since = if is_online || is_off { None } else { Some(away_since.unwrap_or(now)) };
@@ -403,8 +413,7 @@ impl Watch {
         if let Some(Contact::Online(since)) = self.contact {
             self.left = self.left.saturating_sub(now.saturating_duration_since(since));
         }
-        if matches!(status.connection, Connection::Off | Connection::Unregistered) {
-            // Whoever has switched it off, or ended the registration, says nothing of the version.
+        if says_nothing(&status.connection) {
             self.contact = None;
             return None;
         }

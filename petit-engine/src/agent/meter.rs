@@ -193,6 +193,11 @@ impl Meter {
         known.fail(Hop::Service(cause), now);
     }
 
+    /// Another session begins, and with it what fails from now on: what was broken in the one before may be so no longer.
+    pub(super) fn begin_session(&self) {
+        self.known().last_failure = None;
+    }
+
     /// A probe failed. Keeps the moment of the first failure in a row.
     pub fn record_failure(&self, hop: Hop, now: Instant) {
         self.known().fail(hop, now);
@@ -246,6 +251,15 @@ mod tests {
         assert_eq!(meter.last_failure(), None);
         meter.record_failure(Hop::Tunnel, after(5));
         assert_eq!(meter.last_failure(), Some((after(5), Hop::Tunnel)));
+    }
+
+    #[test]
+    fn what_is_still_broken_in_the_next_session_is_so_from_then_on() {
+        let (meter, after) = suspected();
+        meter.begin_session();
+        assert_eq!(meter.last_failure(), None);
+        meter.record_check(Err(ServiceCause::NoAnswer), after(9));
+        assert_eq!(meter.last_failure(), Some((after(9), Hop::Service(ServiceCause::NoAnswer))));
     }
 
     /// A meter of a service of which a visitor got no answer after a second, and the moments after its start.

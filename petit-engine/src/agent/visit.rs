@@ -89,7 +89,9 @@ async fn direct(visit: IncomingStream) {
         let what = Question::to(speaks, is_suspect);
         let found = check::ask(&mut local, what, &service).await;
         if what != Question::Nothing {
-            meter.record_check(found, Instant::now());
+            // A good answer says nothing of what a visitor has met since it was asked for.
+            let at = if found.is_ok() { start } else { Instant::now() };
+            meter.record_check(found, at);
             health_changed.notify_one();
         }
         return answer_probe(stream, found, start.elapsed()).await;
@@ -111,8 +113,9 @@ async fn direct(visit: IncomingStream) {
         tracing::debug!("the visit ends, as its service is not offered any more");
         return stream.reset_after_written(ResetCode::ServiceUnknown);
     };
+    let was_suspect = meter.is_suspect(Instant::now());
     flow.ended(&result, Instant::now());
-    if meter.is_suspect(Instant::now()) {
+    if !was_suspect && meter.is_suspect(Instant::now()) {
         health_changed.notify_one(); // it is asked itself, soon
     }
     match result {

@@ -345,7 +345,7 @@ async fn carry(
     }
     let (upstream, for_client) = took_time(shared.awaited.find(&shared.registry, &visit.route)).await;
     let Some(upstream) = upstream else {
-        let presence = shared.registry.presence(&visit.route);
+        let presence = shared.registry.presence(&shared.present_route(visit)?);
         return Err(presence.failure().unwrap_or(Failure::NotOffered).into());
     };
     if !upstream.moves_in_time() {

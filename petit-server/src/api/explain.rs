@@ -92,6 +92,7 @@ pub struct Explained {
     /// Whether that client is connected.
     pub client_online: Option<bool>,
     /// Its operator keeps it out.
+    #[serde(default)] // not said by servers of before
     pub client_suspended: bool,
     /// What a probe of the way from the server to the service has come to, made just now; `None` when none was made.
     #[serde(rename = "trial")]

@@ -27,13 +27,19 @@ enum Line {
 pub enum NotReceived {
     /// It cannot be kept.
     #[error(transparent)]
-    Backup(#[from] BackupError),
+    Backup(Box<BackupError>),
     /// What came is none, and begins like this: what the sender says instead.
     #[error("what came is no backup")]
     Other(String),
     /// It broke off, or does not keep to the form.
     #[error("the backup did not come whole")]
     Broken(#[source] io::Error),
+}
+
+impl From<BackupError> for NotReceived {
+    fn from(error: BackupError) -> Self {
+        Self::Backup(Box::new(error))
+    }
 }
 
 /// What may come that is no backup: the words of a failure.
@@ -171,7 +177,10 @@ mod tests {
             assert_eq!(mode, expected, "{path}");
         }
         let again = receive(&mut &pipe[..], &to);
-        assert!(matches!(again, Err(NotReceived::Backup(BackupError::NotEmpty(_)))), "{again:?}");
+        assert!(
+            matches!(&again, Err(NotReceived::Backup(error)) if matches!(**error, BackupError::NotEmpty(_))),
+            "{again:?}"
+        );
         assert_eq!(fs::read_dir(&to).unwrap().count(), 4);
     }
 

@@ -114,7 +114,7 @@ fn server_itself(page: &mut Page<'_>, server: &Server) -> fmt::Result {
 
 fn clients(page: &mut Page<'_>, server: &Server) -> fmt::Result {
     let (registered, services) = server.directory.counts();
-    let suspended = server.directory.suspended();
+    let suspended = server.directory.suspended_clients().len();
     let online = server.relay.connected().len();
     let away = registered.saturating_sub(suspended).saturating_sub(online);
     let states = [("online", online), ("away", away), ("suspended", suspended)];
@@ -134,7 +134,7 @@ fn visits(page: &mut Page<'_>, server: &Server, visits: &VisitCounters) -> fmt::
     let (up, down) = (visits.up.load(Relaxed), visits.down.load(Relaxed));
     page.gauge(
         "petit_visitor_requests_in_flight",
-        "Visits that are under way",
+        "HTTP requests that are under way",
         server.relay.counts().requests as u64,
     )?;
     page.family(

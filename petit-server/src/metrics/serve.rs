@@ -1,7 +1,6 @@
 //! `/metrics`, `/livez` and `/readyz` on an address of their own, which serves nothing else.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -26,9 +25,9 @@ use crate::visit_counters::VisitCounters;
 
 /// Whoever watches asks now and then; more than these wait in the system's queue.
 const CONNECTIONS: usize = 16;
-/// How long a request may take to come, and a connection may rest between two.
-const HEAD_LIMIT: Duration = Duration::from_secs(30);
-/// How often an address is tried that another process has still.
+/// How long a connection may last, with its one request and the answer: what Prometheus waits by default.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How often an address is tried that cannot be had yet.
 const TRY_EVERY: Duration = Duration::from_millis(250);
 /// So often before the operator is told.
 const TRIES_BEFORE_WARNING: u32 = 40;
@@ -48,20 +47,21 @@ pub async fn serve(server: Weak<Server>, visits: Arc<VisitCounters>, address: So
     registry.register_collector(Box::new(ServerCollector { server: Weak::clone(&server), visits }));
     let page = Arc::new(Page { server: Weak::clone(&server), registry });
     let Some(mut phase) = server.upgrade().map(|server| server.watch_phase()) else { return };
-    let serves = |phase: &Phase| matches!(phase, Phase::Running | Phase::Restarting);
+    // Whoever finishes what is under way says so, until the process ends or another one serves in its place.
+    let serves = |phase: &Phase| !matches!(phase, Phase::Replaced { .. });
     while phase.wait_for(serves).await.is_ok() {
         let until = async {
             let _ = phase.wait_for(|phase| !serves(phase)).await;
         };
         tokio::select! {
             () = until => {}
-            () = listen_and_serve(&page, address) => return,
+            () = listen_and_serve(&page, address) => {}
         }
     }
 }
 
 async fn listen_and_serve(page: &Arc<Page>, address: SocketAddr) {
-    let Some(listener) = listen_at(address).await else { return };
+    let listener = listen_at(address).await;
     if let (Some(server), Ok(address)) = (page.server.upgrade(), listener.local_addr()) {
         tracing::info!(%address, "metrics");
         server.set_metrics_address(address);
@@ -81,24 +81,18 @@ async fn listen_and_serve(page: &Arc<Page>, address: SocketAddr) {
     }
 }
 
-/// `None` when it cannot be listened on for a reason that does not pass by itself.
-async fn listen_at(address: SocketAddr) -> Option<TcpListener> {
+/// Another process may have the address still, or the address may come later, as that of a VPN does.
+async fn listen_at(address: SocketAddr) -> TcpListener {
     let mut tries: u32 = 0;
     loop {
         match listen::bind(address) {
-            Ok(listener) => {
-                return Some(listener);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Ok(listener) => return listener,
+            Err(error) => {
                 tries = tries.saturating_add(1);
                 if tries == TRIES_BEFORE_WARNING {
-                    tracing::warn!(%address, "metrics_bind: another program has this address; it is tried again until it is free");
+                    tracing::warn!(%address, %error, "metrics_bind: cannot listen there; it is tried again and again");
                 }
                 tokio::time::sleep(TRY_EVERY).await;
-            }
-            Err(error) => {
-                tracing::error!(%address, %error, "metrics_bind: cannot listen there; there are no metrics until a restart");
-                return None;
             }
         }
     }
@@ -111,9 +105,10 @@ async fn connection(page: Arc<Page>, stream: TcpStream) {
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
+        .header_read_timeout(LIMIT)
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = serving.await {
+    if let Ok(Err(error)) = tokio::time::timeout(LIMIT, serving).await {
         tracing::debug!(%error, "a connection for metrics broke");
     }
 }

@@ -69,6 +69,17 @@ impl Known {
         }
     }
 
+    /// Who is kept out is not there, and nothing that it has begun goes on: when it is let in again it has its time again.
+    pub(super) fn forgets_suspended(&mut self, is_suspended: impl Fn(&DeviceId) -> bool) {
+        self.seen.retain(|device| !is_suspended(device));
+        self.there_since.retain(|device, _| !is_suspended(device));
+        for (device, since) in &mut self.known_since {
+            if is_suspended(device) {
+                *since = Instant::now();
+            }
+        }
+    }
+
     /// Clients as a roll-out looks at them.
     pub(super) fn clients(
         &self,

@@ -295,6 +295,10 @@ impl Rollouts {
             rollout
         };
         let now = Timestamp::now();
+        let suspended = self.directory.suspended_clients();
+        if !suspended.is_empty() {
+            self.write().forgets_suspended(|device| suspended.contains(device));
+        }
         let all = self.in_rings(&rollout);
         let clients = self.read().clients(&all, &rollout, handed_out.as_ref(), &online);
         let tally = Tally::of(clients.iter().map(|(_, client)| *client), &rollout, now);

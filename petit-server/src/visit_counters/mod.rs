@@ -6,7 +6,7 @@ mod histogram;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use petit_relay::{Failure, Observer, Record, VisitEnd};
+use petit_relay::{Failure, Observer, Protocol, Record, VisitEnd};
 
 pub(crate) use self::histogram::{Counted, Histogram};
 
@@ -29,6 +29,7 @@ pub struct VisitCounters {
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// How visits end: whole, in ways that have no failure, and by a failure.
+#[expect(clippy::indexing_slicing, reason = "of a constant: what is out of bounds does not compile")]
 const ENDS: [End; 4 + Failure::ALL.len()] = {
     let mut ends = [End::Whole; 4 + Failure::ALL.len()];
     ends[1] = End::Other("visitor-left");
@@ -59,6 +60,16 @@ impl End {
         }
     }
 
+    /// The class of status that goes with it as a rule.
+    fn usual_class(self) -> &'static str {
+        match self {
+            Self::Whole | Self::Other(_) => "2xx",
+            Self::Failure(Failure::Cut) => "", // said as one of the others
+            Self::Failure(failure) if failure.status().is_client_error() => "4xx",
+            Self::Failure(_) => "5xx",
+        }
+    }
+
     /// Where it stands in [`ENDS`].
     fn number(end: VisitEnd) -> usize {
         match end {
@@ -84,13 +95,15 @@ impl Default for VisitCounters {
 }
 
 impl VisitCounters {
-    /// All that there have been of: class, error, and how many.
+    /// How many there have been of each class and error. What can go together is there from the begin, so that the first
+    /// of a kind is seen as an increase.
     pub(crate) fn ended(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         let classes = CLASSES.iter().zip(&self.ended);
         let all = classes.flat_map(|(class, ends)| {
-            ENDS.iter().zip(ends).map(|(end, count)| (*class, end.as_str(), count.load(Ordering::Relaxed)))
+            ENDS.iter().zip(ends).map(|(end, count)| (*class, *end, count.load(Ordering::Relaxed)))
         });
-        all.filter(|(_, _, count)| *count > 0)
+        let shown = all.filter(|(class, end, count)| *count > 0 || end.usual_class() == *class);
+        shown.map(|(class, end, count)| (class, end.as_str(), count))
     }
 }
 
@@ -103,7 +116,8 @@ impl Observer for VisitCounters {
         }
         if let Some(placed) = record.placed_after {
             self.queue.observe(placed);
-            if let Some(answered) = record.answered_after {
+            // Raw TCP has no answer: only that there is a stream to the client is known of it.
+            if let Some(answered) = record.answered_after.filter(|_| record.protocol != Protocol::Tcp) {
                 self.service.observe(answered.saturating_sub(placed));
             }
         }

@@ -147,6 +147,7 @@ impl Runner {
                 });
                 self.on_grants(welcome.services, welcome.kept);
                 self.step(AgentEvent::Welcomed);
+                self.offers.iter().for_each(|offered| offered.meter.begin_session());
                 // The services may have changed since the hello was written. (The welcome need not have room for all.)
                 if !self.offers.iter().map(|offered| offered.number).eq(self.told_services.iter().copied()) {
                     self.offer_again();

@@ -82,7 +82,7 @@ impl Fault {
     pub(in crate::ingress) fn text(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::NoHttp => {
-                "It cannot be read as HTTP/1.1: the request line, or the name or value of a header field, breaks RFC 9112."
+                "It cannot be read as HTTP/1.1: the request line, the name or value of a header field, or Content-Length or Transfer-Encoding breaks RFC 9112."
             }
             Self::Scheme => "The scheme of the target is neither http nor https.",
             Self::NoPath => "The target has no path.",

@@ -131,7 +131,7 @@ impl<'a> Asking<'a> {
     pub(crate) async fn resume(&self, name: &str) -> Result<(), Failure> {
         let answer = self.either.ask(&ResumeClient { name: name.to_owned() }).await?;
         self.say(
-            &format!("{} is let in again, and comes back within half a minute.", answer.client),
+            &format!("{} is let in, and comes within half a minute where it runs.", answer.client),
             &answer,
         );
         Ok(())

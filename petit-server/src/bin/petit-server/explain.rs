@@ -184,14 +184,14 @@ fn said_of(step: &StepExplained, policy: &PolicyExplained) -> String {
 
 /// What came back through the tunnel.
 fn tunnel(found: &Explained) -> String {
-    if !found.server_running {
-        return "? tunnel: no server runs, so no client is connected.".to_owned();
-    }
     if found.client_suspended {
         let client = found.client.map(|client| format!(" {client}")).unwrap_or_default();
         return format!(
             "✘ tunnel: the client is suspended; let it in again with: petit-server clients resume{client}"
         );
+    }
+    if !found.server_running {
+        return "? tunnel: no server runs, so no client is connected.".to_owned();
     }
     if found.client_online != Some(true) {
         return "✘ tunnel: the client is not connected.".to_owned();
@@ -218,7 +218,12 @@ fn service(found: &Explained) -> Option<String> {
     match found.health {
         Some(Health::Down(cause)) => {
             let why = down(cause);
-            Some(format!("✘ service: the client says that it cannot reach the service: {why}."))
+            Some(match cause {
+                ServiceCause::NoAnswer | ServiceCause::NotHttp => {
+                    format!("✘ service: the client says that it has connected to the service, and {why}.")
+                }
+                _ => format!("✘ service: the client says that it cannot reach the service: {why}."),
+            })
         }
         Some(Health::Up) => Some(
             "✔ service: the client has connected to it just now; what it answers was not looked at."

@@ -113,10 +113,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
             init::init(cli.json, &folder, &args).await?;
         }
         Verb::Run { service: false, .. } if folder.is_managed() => {
-            let whom = if cfg!(windows) { "an administrator" } else { "root" };
-            let problem = format!("{} is never run by {whom}", unit());
-            let failure = Failure::new(ExitCode::Failed, problem);
-            return Err(failure.hint(format!("start it with: {PROGRAM} start")));
+            return Err(never_run());
         }
         Verb::Start if folder.is_managed() => {
             service::start(cli.json, &folder)?;
@@ -147,13 +144,7 @@ async fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Verb::Restart { within } => restarting::restart(cli.json, &folder, *within).await?,
         Verb::Stop => restarting::stop(cli.json, &folder).await?,
         Verb::Reload => return restarting::reload(cli.json, &folder).await,
-        Verb::Backup { handed_over: true, .. } => backup_out::hand_over(&folder).await?,
-        Verb::Backup { folder: Some(to), keep, .. } if backup_out::is_roots(&folder, to) => {
-            backup_out::receive(cli.json, &folder, to, *keep)?;
-        }
-        Verb::Backup { folder: to, keep, .. } => {
-            setup::backup(cli.json, &folder, to.as_deref(), *keep).await?;
-        }
+        Verb::Backup { .. } => backup(cli, &folder).await?,
         Verb::Restore { folder: from } => setup::restore(cli.json, &folder, from).await?,
         Verb::Policy { verb } => policy::policy(cli.json, &folder, verb).await?,
         Verb::Key { verb } => key::key(cli.json, &folder, verb).await?,
@@ -215,30 +206,8 @@ async fn ask(verb: &Verb, asking: &Asking<'_>) -> Result<(), Failure> {
             Some(check) => asking.health(check).await,
             None => Ok(()),
         },
-        Verb::Status { id: Some(id) } | Verb::Clients { verb: ClientsVerb::Show { id } } => {
-            asking.client(id).await
-        }
-        Verb::Clients { verb: ClientsVerb::List { all, tag } } => {
-            let has_all = |client: &ClientView| tag.iter().all(|tag| client.tags.contains(tag));
-            asking.clients(|client| (*all || client.is_registered()) && has_all(client)).await
-        }
-        Verb::Clients { verb: ClientsVerb::Tag { id, tags } } => {
-            let add = tags.iter().cloned().collect();
-            asking.label(id, LabelEdit { add, ..LabelEdit::default() }).await
-        }
-        Verb::Clients { verb: ClientsVerb::Untag { id, tags } } => {
-            let remove = tags.iter().cloned().collect();
-            asking.label(id, LabelEdit { remove, ..LabelEdit::default() }).await
-        }
-        Verb::Clients { verb: ClientsVerb::Note { id, text } } => {
-            asking.label(id, LabelEdit { note: Some(text.clone()), ..LabelEdit::default() }).await
-        }
-        Verb::Clients { verb: ClientsVerb::Suspend { id } } => asking.suspend(id).await,
-        Verb::Clients { verb: ClientsVerb::Resume { id } } => asking.resume(id).await,
-        Verb::Clients { verb: ClientsVerb::Kick { id } } => asking.kick(id).await,
-        Verb::Clients { verb: ClientsVerb::Revoke { id, yes } } => {
-            asking.revoke(id, Ask::Always.unless(*yes)).await
-        }
+        Verb::Status { id: Some(id) } => asking.client(id).await,
+        Verb::Clients { verb } => clients(asking, verb).await,
         Verb::Addalias { id, alias, force } => {
             asking.add_alias(&AddAlias { id: *id, alias: alias.clone(), force: *force }).await
         }
@@ -285,5 +254,50 @@ async fn ask(verb: &Verb, asking: &Asking<'_>) -> Result<(), Failure> {
         | Verb::Version
         | Verb::Completion { .. }
         | Verb::Man { .. } => Ok(()),
+    }
+}
+
+/// What an administrator is told who would run a service's program himself.
+fn never_run() -> Failure {
+    let whom = if cfg!(windows) { "an administrator" } else { "root" };
+    let problem = format!("{} is never run by {whom}", unit());
+    Failure::new(ExitCode::Failed, problem).hint(format!("start it with: {PROGRAM} start"))
+}
+
+/// `backup`: by whoever can write where it is to be.
+async fn backup(cli: &Cli, folder: &Folder) -> Result<(), Failure> {
+    match &cli.verb {
+        Verb::Backup { handed_over: true, .. } => backup_out::hand_over(folder).await,
+        Verb::Backup { folder: Some(to), keep, .. } if backup_out::is_roots(folder, to) => {
+            backup_out::receive(cli.json, folder, to, *keep)
+        }
+        Verb::Backup { folder: to, keep, .. } => setup::backup(cli.json, folder, to.as_deref(), *keep).await,
+        _ => Ok(()),
+    }
+}
+
+/// What is asked of clients, and done to them.
+async fn clients(asking: &Asking<'_>, verb: &ClientsVerb) -> Result<(), Failure> {
+    match verb {
+        ClientsVerb::Show { id } => asking.client(id).await,
+        ClientsVerb::List { all, tag } => {
+            let has_all = |client: &ClientView| tag.iter().all(|tag| client.tags.contains(tag));
+            asking.clients(|client| (*all || client.is_registered()) && has_all(client)).await
+        }
+        ClientsVerb::Tag { id, tags } => {
+            let add = tags.iter().cloned().collect();
+            asking.label(id, LabelEdit { add, ..LabelEdit::default() }).await
+        }
+        ClientsVerb::Untag { id, tags } => {
+            let remove = tags.iter().cloned().collect();
+            asking.label(id, LabelEdit { remove, ..LabelEdit::default() }).await
+        }
+        ClientsVerb::Note { id, text } => {
+            asking.label(id, LabelEdit { note: Some(text.clone()), ..LabelEdit::default() }).await
+        }
+        ClientsVerb::Suspend { id } => asking.suspend(id).await,
+        ClientsVerb::Resume { id } => asking.resume(id).await,
+        ClientsVerb::Kick { id } => asking.kick(id).await,
+        ClientsVerb::Revoke { id, yes } => asking.revoke(id, Ask::Always.unless(*yes)).await,
     }
 }

@@ -417,7 +417,9 @@ pub(crate) enum ClientsVerb {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
     },
-    /// Let a client in again that was suspended; it comes back within half a minute
+    /// Let a client in again that was suspended; where it runs, it comes back within half a minute
+    ///
+    /// What it has said of a release counts again, too.
     Resume {
         /// Its ID, a registered ID or an alias of one of its services
         #[arg(value_parser = NonEmptyStringValueParser::new())]

@@ -24,6 +24,9 @@ pub(super) fn sentence(change: &Change) -> String {
     }
 }
 
+const SUSPENDED: &str = "suspended: it stays registered, and is not let in until it is resumed";
+const KICKED: &str = "its connection was ended, where it had one; it may come back at once";
+
 fn of_body(body: &ChangeBody) -> String {
     match body {
         ChangeBody::InviteMade { service, alias, note, tags, not_after } => sentence_of([
@@ -59,11 +62,9 @@ fn of_body(body: &ChangeBody) -> String {
         ]),
         ChangeBody::ClientLabelled { tags, note } => of_labels(tags, note),
         ChangeBody::ClientRenamed { before, name } => format!("is called {name:?} now, and was {before:?}"),
-        ChangeBody::ClientSuspended {} => {
-            "suspended: it stays registered, and is not let in until it is resumed".to_owned()
-        }
+        ChangeBody::ClientSuspended {} => SUSPENDED.to_owned(),
         ChangeBody::ClientResumed {} => "resumed: it is let in again".to_owned(),
-        ChangeBody::ClientKicked {} => "its connection was ended; it may come back at once".to_owned(),
+        ChangeBody::ClientKicked {} => KICKED.to_owned(),
         ChangeBody::ClientRevoked { services, aliases } => {
             format!("revoked; {}", gone(services, aliases))
         }
@@ -241,7 +242,7 @@ mod tests {
         ("client-renamed", r#"{"before":"x","name":"y"}"#, r#"is called "y" now, and was "x""#),
         ("client-suspended", "{}", "suspended: it stays registered, and is not let in until it is resumed"),
         ("client-resumed", "{}", "resumed: it is let in again"),
-        ("client-kicked", "{}", "its connection was ended; it may come back at once"),
+        ("client-kicked", "{}", "its connection was ended, where it had one; it may come back at once"),
         (
             "client-revoked",
             r#"{"services":["ID"],"aliases":["acme","shop"]}"#,
