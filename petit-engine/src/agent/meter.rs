@@ -144,7 +144,7 @@ impl Meter {
     ///
     /// A probe that has come back proves what it has done. It has connected to the service: that proves nothing where
     /// the doubt is whether the service answers, so a probe does not count then. What ends the doubt is an answer, a
-    /// visitor's or one to a check ([`Meter::record_check`]).
+    /// visitor's or one to a check (`record_check`).
     pub fn record_success(&self, proof: Success) {
         let mut known = self.known();
         match (proof.by, known.suspicion) {
