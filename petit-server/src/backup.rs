@@ -128,19 +128,40 @@ pub async fn backup(
     folder: &Folder,
     to: &Path,
 ) -> Result<Vec<PathBuf>, BackupError> {
-    let found = std::fs::read_dir(to).ok();
-    let was_there = found.is_some();
-    if found.is_some_and(|mut entries| entries.next().is_some()) {
-        return Err(BackupError::NotEmpty(to.to_owned()));
-    }
-    // One that it refuses is not ours to change.
-    files::make_private_dir(to)?;
+    let destination = Destination::of(to)?;
     let written = write(store, config, folder, to).await;
     if written.is_err() {
-        // Otherwise the next try would be told that something is there already.
-        let _ = if was_there { empty(to) } else { std::fs::remove_dir_all(to) };
+        destination.give_up();
     }
     written
+}
+
+/// The folder that a backup is being put into.
+struct Destination<'a> {
+    folder: &'a Path,
+    was_there: bool,
+}
+
+impl<'a> Destination<'a> {
+    /// A folder that is not there yet, or is empty; nobody but this process's user gets into it.
+    ///
+    /// # Errors
+    /// [`BackupError`]; a folder that is refused is as it was.
+    fn of(folder: &'a Path) -> Result<Self, BackupError> {
+        let found = std::fs::read_dir(folder).ok();
+        let was_there = found.is_some();
+        if found.is_some_and(|mut entries| entries.next().is_some()) {
+            return Err(BackupError::NotEmpty(folder.to_owned()));
+        }
+        // One that it refuses is not ours to change.
+        files::make_private_dir(folder)?;
+        Ok(Self { folder, was_there })
+    }
+
+    /// Takes away what was put into it: otherwise the next try would be told that something is there already.
+    fn give_up(&self) {
+        let _ = if self.was_there { empty(self.folder) } else { std::fs::remove_dir_all(self.folder) };
+    }
 }
 
 /// What a config names that a server does not start without: its certificates, and whom its visitors trust.

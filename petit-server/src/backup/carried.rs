@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use petit_host::files::{self, FileError};
 use serde::{Deserialize, Serialize};
 
-use super::{BackupError, KEY, empty};
+use super::{BackupError, Destination, KEY};
 use crate::api::BackedUp;
 
 /// A line between files.
@@ -90,15 +90,10 @@ fn line(to: &mut impl Write, line: &Line) -> io::Result<()> {
 /// # Errors
 /// [`NotReceived`]; nothing is left behind then, and a folder that was there is as it was.
 pub fn receive(from: &mut impl BufRead, to: &Path) -> Result<BackedUp, NotReceived> {
-    let found = fs::read_dir(to).ok();
-    let was_there = found.is_some();
-    if found.is_some_and(|mut entries| entries.next().is_some()) {
-        return Err(BackupError::NotEmpty(to.to_owned()).into());
-    }
-    files::make_private_dir(to).map_err(BackupError::File)?;
+    let destination = Destination::of(to)?;
     let received = receive_into(from, to);
     if received.is_err() {
-        let _ = if was_there { empty(to) } else { fs::remove_dir_all(to) };
+        destination.give_up();
     }
     received
 }
